@@ -1,0 +1,3 @@
+from etbac.cli.main import main
+
+main()

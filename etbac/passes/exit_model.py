@@ -1,0 +1,41 @@
+"""The compiler's intermediate representation: an `onnx_ir.Model` and what its outputs mean."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+import onnx_ir as ir
+
+from etbac.contract import SegmentContract
+
+
+@dataclass
+class ExitModel:
+    """A model whose graph outputs are every exit's fields and the full model's fields.
+
+    `exits`: exit id -> {field: output name}, ids ascending in the order of the trunk. `full`: {field: output name}. After
+    the gates have been added, `gates` holds each exit's {"name": …, parameters …}, and the graph has, for each exit,
+    the input `gate_<id>.threshold` and the outputs `gate_<id>.confidence` and `gate_<id>.exit_mask`.
+    `batch_axes`: input name -> axis that carries the batch, or None.
+    `preprocessing`, `task`, `metric` and `source` are handed to the manifest as they are.
+    """
+
+    model: ir.Model
+    exits: dict[int, dict[str, str]]
+    full: dict[str, str]
+    batch_axes: dict[str, int | None]
+    gates: dict[int, dict[str, Any]] = field(default_factory=dict)
+    task: str = "classification"
+    metric: str = "agreement"
+    preprocessing: Mapping[str, Any] = field(default_factory=dict)
+    source: Mapping[str, Any] = field(default_factory=dict)
+
+
+@dataclass
+class Segment:
+    """One piece of the cut model: a complete ONNX model that keeps the segment contract."""
+
+    contract: SegmentContract
+    model: ir.Model
