@@ -1,0 +1,45 @@
+# Every target works in one virtual environment and ends with a line that is its verdict.
+VENV ?= .venv
+PYTHON ?= python3
+PY := $(VENV)/bin/python
+READY := $(VENV)/.ready
+EXTRAS := cpu,train,report,dev
+PYTEST := OMP_NUM_THREADS=1 ETBAC_THREADS=1 $(PY) -m pytest
+
+.DELETE_ON_ERROR:
+.PHONY: demo demo-full test test-long test-mutants lint types clean
+
+$(READY): constraints.txt pyproject.toml
+	$(PYTHON) -m venv $(VENV)
+	$(PY) -m pip install -q --disable-pip-version-check -c constraints.txt -e '.[$(EXTRAS)]'
+	@touch $@
+
+# verdict(name, command): run, then say PASSED or FAILED on the last line and keep the exit status
+define verdict
+	@$(2) && echo "PASSED $(1)" || { status=$$?; echo "FAILED $(1)"; exit $$status; }
+endef
+
+demo: $(READY)
+	@$(PY) -m benchmarks.demo
+
+demo-full: $(READY)
+	@$(PY) -m benchmarks.demo --full
+
+test: $(READY)
+	$(call verdict,make test; missed: 0 of 0 measures,$(PYTEST) -n 2)
+
+test-long: $(READY)
+	$(call verdict,make test-long; missed: 0 of 0 measures,$(PYTEST) -n 2 -m long --ignore tests/passes/test_mutants.py)
+
+test-mutants: $(READY)
+	$(call verdict,make test-mutants; missed: 0 of 0 measures,$(PYTEST) -m "long or not long" tests/passes/test_mutants.py)
+
+lint: $(READY)
+	$(call verdict,make lint,$(VENV)/bin/ruff check . && $(VENV)/bin/ruff format --check . && $(VENV)/bin/lint-imports)
+
+types: $(READY)
+	$(call verdict,make types,$(VENV)/bin/mypy)
+
+clean:
+	rm -rf $(VENV) dist build .mypy_cache .ruff_cache .pytest_cache .hypothesis
+	@echo "PASSED make clean"
