@@ -15,9 +15,10 @@ from etbac.contract import SegmentContract
 class ExitModel:
     """A model whose graph outputs are every exit's fields and the full model's fields.
 
-    `exits`: exit id -> {field: output name}, ids ascending in the order of the trunk. `full`: {field: output name}. After
-    the gates have been added, `gates` holds each exit's {"name": …, parameters …}, and the graph has, for each exit,
-    the input `gate_<id>.threshold` and the outputs `gate_<id>.confidence` and `gate_<id>.exit_mask`.
+    `exits`: exit id -> {field: output name}, ids ascending in the order of the trunk. `full`: {field: output name}. An
+    exit has the full model's fields and, before the gates, it may have one more, `confidence`, for the gate `learned`.
+    After the gates have been added, `gates` holds each exit's {"name": …, parameters …}, and the graph has, for each
+    exit, the input `gate_<id>.threshold` and the outputs `gate_<id>.confidence` and `gate_<id>.exit_mask`.
     `batch_axes`: input name -> axis that carries the batch, or None.
     `preprocessing`, `task`, `metric` and `source` are handed to the manifest as they are.
     """

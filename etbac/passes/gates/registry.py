@@ -1,0 +1,73 @@
+"""Gates by name; a gate's module is imported when it is asked for."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import fields
+from importlib import import_module
+from importlib.metadata import entry_points
+from typing import Any
+
+from etbac.errors import UsageError
+from etbac.passes.gates.base import Gate
+
+BUILT_IN = {
+    "max-prob": "etbac.passes.gates.max_prob:MaxProb",
+    "margin": "etbac.passes.gates.margin:Margin",
+    "entropy": "etbac.passes.gates.entropy:Entropy",
+    "keypoints": "etbac.passes.gates.keypoints:Keypoints",
+    "pixels": "etbac.passes.gates.pixels:Pixels",
+    "patience": "etbac.passes.gates.patience:Patience",
+    "learned": "etbac.passes.gates.learned:Learned",
+}
+
+
+def names() -> tuple[str, ...]:
+    """Names of all gates, built-in ones first."""
+    others = {point.name for point in entry_points(group="etbac.gates")} - set(BUILT_IN)
+    return (*BUILT_IN, *sorted(others))
+
+
+def get(name: str) -> type[Gate]:
+    """The gate of that name; a UsageError that lists the names otherwise."""
+    if name in BUILT_IN:
+        module, _, attribute = BUILT_IN[name].partition(":")
+        built_in: type[Gate] = getattr(import_module(module), attribute)
+        return built_in
+    for point in entry_points(group="etbac.gates"):
+        if point.name == name:
+            other: type[Gate] = point.load()
+            return other
+    raise UsageError(f"there is no gate {name!r}; there are {', '.join(names())}")
+
+
+def create(name: str, options: Mapping[str, Any]) -> Gate:
+    """The gate of that name with these options; a UsageError that lists the options where one is unknown."""
+    kind = get(name)
+    known = [field.name for field in fields(kind)]  # type: ignore[arg-type]
+    unknown = [option for option in options if option not in known]
+    if unknown:
+        has = f"it has {', '.join(known)}" if known else "it has none"
+        raise UsageError(f"gate {name} has no option {unknown[0]!r}; {has}")
+    return kind(**options)
+
+
+def parse(text: str) -> Gate:
+    """`name` or `name:option=value,option=value` as typed: `keypoints:m=9`, `max-prob:field=logits,temperature=1.5`."""
+    name, _, rest = text.partition(":")
+    options: dict[str, Any] = {}
+    for part in filter(None, rest.split(",")):
+        option, equals, value = part.partition("=")
+        if not equals:
+            raise UsageError(f"--gate {text}: write options as name=value, like {name}:{part}=…")
+        options[option.strip()] = _number(value.strip())
+    return create(name.strip(), options)
+
+
+def _number(text: str) -> int | float | str:
+    for kind in (int, float):
+        try:
+            return kind(text)
+        except ValueError:
+            continue
+    return text
