@@ -1,0 +1,35 @@
+"""Latency of the chain, predicted from the inference time matrix and the samples that reach each stage."""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+import numpy.typing as npt
+
+from etbac.profiles.matrix import Floats, Matrix
+
+
+def stage_costs(matrix: Matrix, batch: int, shares: npt.ArrayLike) -> Floats:
+    """Expected milliseconds that a stage costs a batch, [stages, shares], when a share of all samples reaches it.
+
+    In a batch of random composition the number of rows that reach a stage is Binomial(batch, share): each size is priced
+    with the matrix, and nobody costs nothing. The sum over the stages is the batch's expected latency, because an
+    expectation is linear however the stages' sizes depend on each other.
+    """
+    share = np.clip(np.asarray(shares, np.float64), 1e-300, 1.0)[:, None]
+    rows = np.arange(batch + 1)
+    log_choose = np.array([_log_choose(batch, k) for k in range(batch + 1)])
+    log_rest = np.log1p(-np.minimum(share, 1 - 1e-16))
+    probability = np.exp(log_choose + rows * np.log(share) + (batch - rows) * log_rest)
+    costs: Floats = matrix.stages_at(batch) @ probability.T
+    return costs
+
+
+def chain_latency(matrix: Matrix, batch: int, survivors: npt.ArrayLike) -> float:
+    """Expected milliseconds of one batch of which the share `survivors[k]` reaches stage k."""
+    return float(np.trace(stage_costs(matrix, batch, survivors)))
+
+
+def _log_choose(n: int, k: int) -> float:
+    return math.lgamma(n + 1) - math.lgamma(k + 1) - math.lgamma(n - k + 1)

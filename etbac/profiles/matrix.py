@@ -1,0 +1,50 @@
+"""The inference time matrix as numbers: latency of every stage and of the full model, by batch size."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+
+Floats = npt.NDArray[np.float64]
+
+
+@dataclass(frozen=True)
+class Matrix:
+    """Median latencies in milliseconds at the batch sizes that were measured.
+
+    `stages`: exit ids in the order of the chain, the last stage's being 0. `stage_ms` [stages, sizes] and `full_ms`
+    [sizes] are float64; `batch_sizes` ascend.
+    """
+
+    stages: tuple[int, ...]
+    batch_sizes: tuple[int, ...]
+    stage_ms: Floats
+    full_ms: Floats
+
+    def __post_init__(self) -> None:
+        if self.stage_ms.shape != (len(self.stages), len(self.batch_sizes)):
+            raise ValueError(f"stage_ms is {self.stage_ms.shape} for {len(self.stages)} stages at {self.batch_sizes}")
+        if self.full_ms.shape != (len(self.batch_sizes),) or list(self.batch_sizes) != sorted(set(self.batch_sizes)):
+            raise ValueError("full_ms needs one figure a batch size, and batch sizes must ascend")
+
+    def stages_at(self, largest: int) -> Floats:
+        """[stages, largest + 1]: each stage at batch sizes 0 (costs nothing: it does not run) to `largest`."""
+        return np.stack([self._at(row, np.arange(largest + 1)) for row in self.stage_ms])
+
+    def full_at(self, batch: int) -> float:
+        """The full model at one batch size."""
+        return float(self._at(self.full_ms, np.array([batch]))[0])
+
+    def chain_at(self, sizes: npt.ArrayLike) -> float:
+        """The sum over the stages at the sizes that they had; a stage of size 0 did not run."""
+        each = np.asarray(sizes)
+        return float(sum(self._at(row, each[k : k + 1])[0] for k, row in enumerate(self.stage_ms)))
+
+    def _at(self, row: Floats, sizes: npt.NDArray[np.int64]) -> Floats:
+        """Linear between the sizes measured and, beyond the largest, in proportion to the size."""
+        last = self.batch_sizes[-1]
+        inside = np.interp(np.minimum(sizes, last), self.batch_sizes, row)
+        latency: Floats = np.where(sizes > 0, inside * np.maximum(sizes, last) / last, 0.0)
+        return latency

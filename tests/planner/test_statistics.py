@@ -1,0 +1,32 @@
+import numpy as np
+import pytest
+
+from etbac.planner.statistics import ExitStatistics
+
+CONFIDENCE = np.array([[0.9, 0.2, np.nan, 0.5], [0.1, 0.8, 0.9, 0.5]], np.float32)
+RIGHT = np.array([[False, True, True, True], [True, True, True, False], [True, True, False, True]])
+SAMPLE = ExitStatistics((3, 7), CONFIDENCE, RIGHT, np.array([True, True, True, False]))
+
+
+def test_samples_leave_at_the_first_exit_that_is_sure():
+    assert SAMPLE.leaves_at({3: 0.5, 7: 0.8}).tolist() == [0, 1, 1, 0]
+    assert SAMPLE.leaves_at({7: 0.8}).tolist() == [2, 1, 1, 2]
+
+
+def test_nan_never_leaves_and_no_threshold_or_infinity_holds_everybody():
+    assert SAMPLE.leaves_at({3: -1.0}).tolist() == [0, 0, 2, 0]
+    assert SAMPLE.leaves_at({3: np.inf}).tolist() == SAMPLE.leaves_at({}).tolist() == [2, 2, 2, 2]
+
+
+def test_replay_counts_harms_among_what_the_full_model_gets_right():
+    replay = SAMPLE.replay({3: 0.5})
+    assert (replay.harms, replay.right, replay.n_right) == (2, 2, 3)
+    assert replay.precision == pytest.approx(2 / 3)
+    assert replay.leaving.tolist() == [2, 0, 2]
+    assert replay.survivors.tolist() == [4, 2, 2]
+    assert replay.shares.tolist() == [0.5, 0, 0.5]
+
+
+def test_shapes_that_do_not_fit_are_refused():
+    with pytest.raises(ValueError):
+        ExitStatistics((3,), CONFIDENCE, RIGHT, RIGHT[-1])
