@@ -1,0 +1,145 @@
+"""Attaching exits to any torch module, by module path; the module itself is left as it is."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any, cast
+
+from torch import Tensor, nn
+
+from etbac.contract import TensorSpec
+from etbac.errors import UnsupportedModelError, UsageError
+from etbac.models import heads
+from etbac.models.blocks import find_blocks
+from etbac.models.capture import evaluating, features_at
+
+PREDICTION = "prediction"
+TASKS = ("classification",)
+AUTO_EXITS = 7
+
+
+@dataclass(frozen=True)
+class ExitSpec:
+    """An exit: its id, the path of the module whose features it reads, its head's name and options."""
+
+    id: int
+    module: str
+    head: str
+    options: Mapping[str, Any] = field(default_factory=dict)
+
+
+class ExitNetwork(nn.Module):
+    """A trunk with exit heads. `forward(**inputs)` gives {"exit_<id>": prediction, …, "prediction": the full model's}.
+
+    `inputs` says what the trunk takes: a TensorSpec each, in order, with "batch" on the batch axis.
+    """
+
+    def __init__(
+        self, trunk: nn.Module, exits: Sequence[ExitSpec], inputs: Sequence[TensorSpec], task: str = "classification"
+    ) -> None:
+        super().__init__()
+        self.trunk = trunk
+        self.exits = tuple(exits)
+        self.inputs = tuple(inputs)
+        self.task = task
+        self.heads = nn.ModuleDict({str(spec.id): heads.build(spec.head, spec.options) for spec in exits})
+
+    def forward(self, **inputs: Any) -> dict[str, Tensor]:
+        features, prediction = self.features(**inputs)
+        answers = {f"exit_{exit_id}": self.head(exit_id)(found) for exit_id, found in features.items()}
+        return {**answers, PREDICTION: prediction}
+
+    def features(self, **inputs: Any) -> tuple[dict[int, Tensor], Tensor]:
+        """What each exit's head reads, by exit id, and the full model's prediction."""
+        found, prediction = features_at(self.trunk, [spec.module for spec in self.exits], inputs)
+        return {spec.id: found[spec.module] for spec in self.exits}, prediction
+
+    def head(self, exit_id: int) -> heads.MlpHead:
+        return cast(heads.MlpHead, self.heads[str(exit_id)])
+
+    def with_exits(self, ids: Sequence[int]) -> ExitNetwork:
+        """The same network with only these exits; trunk and heads are shared, not copied."""
+        known = {spec.id: spec for spec in self.exits}
+        unknown = [exit_id for exit_id in ids if exit_id not in known]
+        if unknown:
+            have = ", ".join(map(str, known))
+            raise UsageError(f"this model has no exit {unknown[0]}; it has exits {have}")
+        network = ExitNetwork(self.trunk, [known[exit_id] for exit_id in sorted(ids)], self.inputs, self.task)
+        for exit_id in ids:
+            network.heads[str(exit_id)] = self.heads[str(exit_id)]
+        return network.train(self.training)
+
+
+def attach_exits(
+    model: nn.Module,
+    task: str = "classification",
+    at: str | Sequence[int] | Sequence[str] = "auto",
+    *,
+    example_inputs: Mapping[str, Tensor],
+    head: str | None = None,
+    head_options: Mapping[str, Any] | None = None,
+) -> ExitNetwork:
+    """Give `model` exits.
+
+    `at`: "auto" (up to seven blocks, evenly, the first among them), "all" (every block but the last), block numbers
+    counted from 1, or module paths. Exit ids are the block numbers, or 1, 2, … in the list of module paths.
+    `example_inputs`: the model's inputs by name, each with the batch on axis 0; one forward pass of them finds the shapes
+    of the features. `head` names an exit head for all exits; left out, the rank of the features chooses.
+    `head_options` are handed to every head.
+
+    Raises UsageError for a task, block, path or head that does not exist, UnsupportedModelError for a model whose blocks
+    are not found, a module that never runs or runs twice, or features that no head fits.
+    """
+    if task not in TASKS:
+        raise UsageError(f"there is no task {task!r}; there are {', '.join(TASKS)}")
+    with evaluating(model):
+        places = _places(model, at, example_inputs)
+        features, prediction = features_at(model, list(places.values()), example_inputs)
+    if prediction.ndim != 2:
+        raise UnsupportedModelError(
+            f"the model's output has shape {tuple(prediction.shape)}; classification needs logits [B, classes]"
+        )
+    specs = []
+    for exit_id, path in places.items():
+        name, options = heads.options_for(head, features[path], prediction.shape[1], path)
+        specs.append(ExitSpec(exit_id, path, name, {**options, **(head_options or {})}))
+    return ExitNetwork(model, specs, [_spec(name, value) for name, value in example_inputs.items()], task)
+
+
+def auto_blocks(count: int) -> list[int]:
+    """Which of `count` blocks get an exit: up to seven, evenly from the first, never the last (the full model answers there)."""
+    before_last = max(count - 1, 1)
+    wanted = min(AUTO_EXITS, before_last)
+    step = (before_last - 1) / max(wanted - 1, 1)
+    return sorted({1 + round(step * index) for index in range(wanted)})
+
+
+def _places(model: nn.Module, at: str | Sequence[Any], example_inputs: Mapping[str, Tensor]) -> dict[int, str]:
+    """Exit id -> module path, in the order given."""
+    if not isinstance(at, str) and at and all(isinstance(place, str) for place in at):
+        return _distinct(dict(enumerate(at, start=1)))
+    if at not in ("auto", "all") and (isinstance(at, str) or not at or not all(isinstance(n, int) for n in at)):
+        raise UsageError(f"at={at!r}: give 'auto', 'all', block numbers like [3, 7, 12] or module paths")
+    blocks = find_blocks(model, example_inputs)
+    if at == "auto":
+        ids = auto_blocks(len(blocks))
+    elif at == "all":
+        ids = list(range(1, len(blocks))) or [1]
+    else:
+        ids = sorted(cast("Sequence[int]", at))
+    wrong = [exit_id for exit_id in ids if not 1 <= exit_id <= len(blocks)]
+    if wrong:
+        raise UsageError(f"the model has no block {wrong[0]}; it has blocks 1 to {len(blocks)}")
+    return _distinct({exit_id: blocks[exit_id - 1] for exit_id in ids}, len(ids))
+
+
+def _distinct(places: dict[int, str], wanted: int | None = None) -> dict[int, str]:
+    if len(set(places.values())) < (wanted or len(places)):
+        raise UsageError(f"an exit is asked for twice: {', '.join(places.values())}; name each place once")
+    return places
+
+
+def _spec(name: str, value: Tensor) -> TensorSpec:
+    dtype = str(value.dtype).removeprefix("torch.")
+    return TensorSpec(name, dtype, ("batch", *value.shape[1:]), 0)

@@ -1,0 +1,193 @@
+"""The checkpoint file: a network with exits, how it was made and what it was trained on. Reading one executes nothing."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import pickle
+import tempfile
+import zipfile
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import nn
+
+from etbac.contract import TensorSpec
+from etbac.errors import EtbacError, UnsafeFileError, UsageError
+from etbac.models import registry
+from etbac.models.attach import ExitNetwork, ExitSpec
+from etbac.models.data.sets import DataSet, DataSource
+from etbac.models.data.splits import Splits
+from etbac.preprocessing import ImagePreprocessing
+
+FORMAT, VERSION = "etbac-checkpoint", 1
+
+
+@dataclass(frozen=True)
+class Checkpoint:
+    """A trained network and its record.
+
+    `factory` names an entry point of `etbac.models` (or `module:function`), `kwargs` its arguments. `full_sha256` is the
+    hash of the trunk as it was before any exit was trained. `record`: figures of the training, for people.
+    """
+
+    network: ExitNetwork
+    factory: str
+    kwargs: Mapping[str, Any]
+    metric: str
+    full_sha256: str
+    preprocessing: ImagePreprocessing | None = None
+    data: DataSource | None = None
+    record: Mapping[str, Any] = field(default_factory=dict)
+    path: Path | None = None
+
+
+def state_sha256(module: nn.Module) -> str:
+    """SHA-256 (hex) over names, dtypes, shapes and bytes of all parameters and buffers."""
+    digest = hashlib.sha256()
+    for name, tensor in sorted(module.state_dict().items()):
+        digest.update(f"{name} {tensor.dtype} {tuple(tensor.shape)}\n".encode())
+        digest.update(tensor.detach().cpu().contiguous().numpy().tobytes())
+    return digest.hexdigest()
+
+
+def save(checkpoint: Checkpoint, path: Path) -> None:
+    """Write the checkpoint; the file at `path` is replaced at once or not at all."""
+    network = checkpoint.network
+    content = {
+        "format": FORMAT,
+        "version": VERSION,
+        "factory": checkpoint.factory,
+        "kwargs": dict(checkpoint.kwargs),
+        "exits": [
+            {"id": spec.id, "module": spec.module, "head": spec.head, "options": dict(spec.options)}
+            for spec in network.exits
+        ],
+        "inputs": [spec.to_json() for spec in network.inputs],
+        "task": network.task,
+        "metric": checkpoint.metric,
+        "preprocessing": None if checkpoint.preprocessing is None else checkpoint.preprocessing.to_json(),
+        "data": None if checkpoint.data is None else _data_to_file(checkpoint.data),
+        "full_sha256": checkpoint.full_sha256,
+        "record": dict(checkpoint.record),
+        "state_dict": {name: tensor.detach().cpu().contiguous() for name, tensor in network.state_dict().items()},
+    }
+    write_atomically(content, path)
+
+
+def write_atomically(content: Mapping[str, Any], path: Path) -> None:
+    """torch.save through a temporary file beside `path`, fsync and rename."""
+    descriptor, name = tempfile.mkstemp(dir=path.absolute().parent, prefix=f".{path.name}.", suffix=".tmp")
+    try:
+        with os.fdopen(descriptor, "wb") as file:
+            torch.save(content, file)
+            file.flush()
+            os.fsync(file.fileno())
+        os.replace(name, path)
+    except BaseException:
+        os.unlink(name)
+        raise
+
+
+def load(path: Path, factory: str | None = None) -> Checkpoint:
+    """Read a checkpoint and build its network, in evaluation mode.
+
+    `factory` is what the user typed: a registered name, or `module:function`, which is imported and run. Without it only
+    registered factories are used. Raises EtbacError (no such file, not a checkpoint, truncated, another version, damaged),
+    UnsafeFileError (it would execute code), UsageError (a factory that is not registered).
+    """
+    content = _read(path)
+    try:
+        return _assemble(content, path, factory)
+    except (KeyError, TypeError, ValueError, AttributeError, RuntimeError) as error:
+        reason = str(error).split("\n")[0]
+        raise EtbacError(
+            f"{path} is a damaged checkpoint ({type(error).__name__}: {reason}); train it again"
+        ) from error
+
+
+def load_set(checkpoint: Checkpoint, name: str, folder: Path | None = None) -> DataSet:
+    """The set "train", "fit", "search", "certify" or "test" that the checkpoint recorded.
+
+    The folder is looked for at `folder`, ETBAC_DATA, the recorded place, and under its name beside the checkpoint.
+    """
+    if checkpoint.data is None or checkpoint.preprocessing is None:
+        raise UsageError(
+            f"{checkpoint.path or 'this checkpoint'} records no data; give inputs and labels as an .npz file"
+        )
+    return checkpoint.data.load(name, checkpoint.preprocessing, folder, checkpoint.path)
+
+
+def _read(path: Path) -> Mapping[str, Any]:
+    if not path.exists():
+        raise EtbacError(f"{path}: no such file; make a checkpoint with: etbac train")
+    if path.is_dir():
+        raise EtbacError(f"{path} is a folder; name a checkpoint file that etbac train wrote")
+    start = path.read_bytes()[:2] if path.stat().st_size < 2 else path.open("rb").read(2)
+    if start[:1] == b"\x80":
+        raise UnsafeFileError(
+            f"{path} is a Python pickle, which would execute code; only checkpoints of etbac train are read"
+        )
+    if start != b"PK":
+        raise EtbacError(f"{path} is not a checkpoint that etbac train wrote")
+    if not zipfile.is_zipfile(path):
+        raise EtbacError(f"{path} is cut short ({path.stat().st_size} bytes); copy it again or train it again")
+    try:
+        content = torch.load(path, map_location="cpu", weights_only=True)
+    except pickle.UnpicklingError as error:
+        raise UnsafeFileError(
+            f"{path} holds Python code, which would run while it is read; only checkpoints of etbac train are read"
+        ) from error
+    except (RuntimeError, EOFError, ValueError, KeyError, AttributeError, TypeError, UnicodeDecodeError) as error:
+        raise EtbacError(f"{path} is not a whole checkpoint; copy it again or train it again") from error
+    if not isinstance(content, dict) or content.get("format") != FORMAT:
+        raise EtbacError(f"{path} is a PyTorch file, but not a checkpoint that etbac train wrote")
+    if content.get("version") != VERSION:
+        raise EtbacError(f"{path} has checkpoint version {content.get('version')}; this etbac reads version {VERSION}")
+    return content
+
+
+def _assemble(content: Mapping[str, Any], path: Path, factory: str | None) -> Checkpoint:
+    trunk = _create(content["factory"], content["kwargs"], path, factory)
+    specs = [ExitSpec(item["id"], item["module"], item["head"], item["options"]) for item in content["exits"]]
+    network = ExitNetwork(trunk, specs, [TensorSpec.from_json(item) for item in content["inputs"]], content["task"])
+    network.load_state_dict(content["state_dict"])
+    if state_sha256(trunk) != content["full_sha256"]:
+        raise EtbacError(
+            f"{path}: the trunk's weights are not those that were recorded; copy it again or train it again"
+        )
+    return Checkpoint(
+        network=network.eval(),
+        factory=factory or content["factory"],
+        kwargs=content["kwargs"],
+        metric=content["metric"],
+        full_sha256=content["full_sha256"],
+        preprocessing=ImagePreprocessing.from_json(content["preprocessing"]) if content["preprocessing"] else None,
+        data=_data_from_file(content["data"]) if content["data"] else None,
+        record=content["record"],
+        path=path,
+    )
+
+
+def _create(recorded: str, kwargs: Mapping[str, Any], path: Path, typed: str | None) -> nn.Module:
+    if typed is None and recorded not in registry.names():
+        how = f"--factory {recorded}" if ":" in recorded else "--factory module:function"
+        raise UsageError(
+            f"{path} was made by the factory {recorded!r}, which is not registered; if you trust that code, name it: {how}"
+        )
+    name = typed or recorded
+    make = registry.user_factory(name) if ":" in name else registry.factory(name)
+    return make(**kwargs)
+
+
+def _data_to_file(data: DataSource) -> dict[str, Any]:
+    indices = {name: torch.from_numpy(chosen) for name, chosen in data.splits.indices.items()}
+    return {"loader": data.loader, "folder": data.folder, "seed": data.splits.seed, "indices": indices}
+
+
+def _data_from_file(data: Mapping[str, Any]) -> DataSource:
+    indices = {name: chosen.numpy() for name, chosen in data["indices"].items()}
+    return DataSource(data["loader"], data["folder"], Splits(data["seed"], indices))
