@@ -57,6 +57,7 @@ def segment_passes(segment: Segment, hook: Hook | None = None) -> Segment:
 
 def _normal_form(hook: Hook | None) -> Pipeline:
     return Pipeline(
+        common.ClearMetadataAndDocStringPass(),
         common.InlinePass(),
         common.RemoveInitializersFromInputsPass(),
         common.TopologicalSortPass(),

@@ -136,7 +136,9 @@ class AddGate(ir.passes.InPlacePass):
         predictions = ExitPredictions(exit_id, fields[exit_id], {key: fields[key] for key in earlier})
 
         gate = GateTape(graph, exit_id)
-        confidence = gate.op("Identity", self.gate.confidence(predictions, gate))
+        confidence = self.gate.confidence(predictions, gate)
+        if confidence.is_graph_output():
+            confidence = gate.op("Identity", confidence)
         threshold = ir.val(f"gate_{exit_id}.threshold", ir.DataType.FLOAT, [])
         graph.inputs.append(threshold)
         exit_mask = gate.op("GreaterOrEqual", confidence, threshold)

@@ -1,0 +1,56 @@
+"""Reading an ONNX file that somebody else wrote."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+
+import onnx_ir as ir
+from onnx_ir.passes import common
+
+from etbac.errors import EtbacError
+from etbac.frontend.exit_graph import to_exit_model
+from etbac.frontend.external_data import check_external_data
+from etbac.passes.exit_model import ExitModel
+
+CHECK_SECONDS = 300
+
+
+def from_onnx(path: Path, asked: Sequence[str] = ()) -> ExitModel:
+    """Read an ONNX file whose outputs hold exits; `asked` are the texts of `--exit`. Needs no torch.
+
+    Weights stay in their file until they are used, so a model may be larger than 2 GB. Local functions are inlined.
+    Raises EtbacError for a damaged file, UnsafeFileError for external data outside the file's folder.
+    """
+    _check_in_child(path)
+    try:
+        model = ir.load(path)
+        check_external_data(model, path)
+        common.InlinePass()(model)
+        common.RemoveInitializersFromInputsPass()(model)
+    except EtbacError:
+        raise
+    except Exception as error:
+        raise _damaged(path, f"{type(error).__name__}: {error}") from error
+    source = {"path": str(path.absolute()), "kind": "onnx"}
+    return to_exit_model(model, str(path), asked=asked, trust_static=False, source=source)
+
+
+def _check_in_child(path: Path) -> None:
+    """ONNX's checker and shape inference are native code, which a damaged file can crash: let it be another process."""
+    command = [sys.executable, "-m", "etbac.frontend.check_onnx", str(path.absolute())]
+    try:
+        child = subprocess.run(command, capture_output=True, text=True, timeout=CHECK_SECONDS, check=False)
+    except subprocess.TimeoutExpired:
+        raise _damaged(path, f"checking it took more than {CHECK_SECONDS} s") from None
+    if child.returncode == 0:
+        return
+    lines = child.stdout.strip().splitlines()
+    raise _damaged(path, lines[-1] if lines else f"the checker stopped with status {child.returncode}")
+
+
+def _damaged(path: Path, reason: str) -> EtbacError:
+    line = " ".join(reason.split())
+    return EtbacError(f"{path} is not a valid ONNX file ({line[:300]}); export it again")
