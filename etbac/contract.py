@@ -5,6 +5,7 @@ Everything here is standard library only, so that running a chain needs neither 
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
@@ -191,7 +192,7 @@ class Plan:
         return {
             "schema": SCHEMA_VERSION,
             "exits": list(self.exits),
-            "thresholds": {str(exit_id): threshold for exit_id, threshold in self.thresholds.items()},
+            "thresholds": {str(exit_id): t for exit_id, t in self.thresholds.items() if t < math.inf},
             "precision": self.precision,
             "certified": self.certified,
             "reason": self.reason,

@@ -1,0 +1,11 @@
+"""The engine directory: what a compiled chain is on disk, and the one way to change it.
+
+`EngineDir.open` checks and reads; `Writer` is the only code that writes there.
+"""
+
+from __future__ import annotations
+
+from etbac.engine_dir.directory import EngineDir
+from etbac.engine_dir.writer import Slot, Writer, clear_leftovers, count_reading, write_plan, write_profile
+
+__all__ = ["EngineDir", "Slot", "Writer", "clear_leftovers", "count_reading", "write_plan", "write_profile"]

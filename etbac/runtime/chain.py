@@ -1,0 +1,229 @@
+"""The chain: a batch enters, passes engine after engine, and each sample leaves at the first exit that is sure."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import ExitStack
+from dataclasses import dataclass
+from pathlib import Path
+from types import TracebackType
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from etbac.backends import registry
+from etbac.backends.interface import Array, Backend, BuildOptions, Runner
+from etbac.contract import FULL_MODEL_ID
+from etbac.engine_dir import EngineDir
+from etbac.runtime import inputs as checking
+from etbac.runtime.exits import ALWAYS, NEVER, Thresholds, check_forced, resolve
+from etbac.runtime.inputs import Batch
+from etbac.runtime.results import AllExits, Part, Prediction, Result, StageRun
+from etbac.runtime.stage import Stage
+
+
+def load(path: Path | str, backend: str | None = None) -> Chain:
+    """Open an engine directory, check its files, and load its engines.
+
+    `backend`: a name, by default onnxruntime. Raises EngineDirError for a directory that is missing, incomplete,
+    changed or of another schema version, and MissingPackageError for a backend that is not installed.
+    """
+    return Chain(EngineDir.open(path), registry.get(backend or registry.DEFAULT))
+
+
+class Chain:
+    """The engines of one directory, ready to run. A context manager; its methods may be called from several threads.
+
+    Inputs are arrays by name: all that the model has, also those that nothing reads. More rows than the directory's
+    `max_batch` are run in parts, with the same answers. An InputError names the input that does not fit.
+    """
+
+    def __init__(self, engine_dir: EngineDir, backend: Backend) -> None:
+        self.engine_dir = engine_dir
+        self.manifest = engine_dir.manifest
+        self.plan = engine_dir.plan
+        self._backend = backend
+        self._full: Runner | None = None
+        self._full_lock = threading.Lock()
+        with ExitStack() as stack:
+            contracts = [entry.contract for entry in self.manifest.segments]
+            runners = [self._load(entry.file, stack) for entry in self.manifest.segments]
+            self._stages = tuple(Stage(contract, runner) for contract, runner in zip(contracts, runners, strict=True))
+            self._runners = stack.pop_all()
+        self._ids = (*self.exits, FULL_MODEL_ID)
+
+    @property
+    def exits(self) -> tuple[int, ...]:
+        """The exits' ids, in the order of the chain."""
+        return self.manifest.exits
+
+    def run(
+        self,
+        inputs: Mapping[str, Any],
+        thresholds: Thresholds = None,
+        exit_at: Any = None,
+        trace: list[StageRun] | None = None,
+    ) -> Result:
+        """Answer a batch.
+
+        `thresholds`: one for all exits, numbers by exit id (nobody leaves at the others), "off", or None for the
+        plan's (without a plan nobody leaves). `exit_at`: int [rows], the id of the exit where each sample is made to
+        leave, whatever the thresholds; 0 is the full model. `trace` gets an entry for every run of an engine.
+        """
+        batch = checking.check(self.manifest.inputs, inputs)
+        answers = _Answers(batch.rows, self._ids)
+        for leaving in self._all_leaving(batch, thresholds, exit_at, trace):
+            answers.put(leaving)
+        return answers.result(self.manifest.fields)
+
+    def stream(self, inputs: Mapping[str, Any], thresholds: Thresholds = None, exit_at: Any = None) -> Iterator[Part]:
+        """As `run`, but gives the answers of each exit as soon as it has fired."""
+        batch = checking.check(self.manifest.inputs, inputs)
+        return (
+            Part(left.rows, self._prediction(left.predictions), self._ids[left.place], left.confidence)
+            for left in self._all_leaving(batch, thresholds, exit_at, None)
+        )
+
+    def run_all(self, inputs: Mapping[str, Any]) -> AllExits:
+        """Let nobody leave, and give every exit's answer for every sample."""
+        batch = checking.check(self.manifest.inputs, inputs)
+        parts = [_answer_at_every_exit(self._stages, part) for _, part in self._split(batch)]
+        predictions = [np.concatenate(pieces, axis=1) for pieces in zip(*(fields for fields, _ in parts), strict=True)]
+        confidence = np.concatenate([confidence for _, confidence in parts], axis=1)
+        return AllExits(self._ids, self._prediction(predictions), confidence)
+
+    def full(self, inputs: Mapping[str, Any]) -> Prediction:
+        """The full model's answers, from its own engine, which is checked and loaded on first use."""
+        batch = checking.check(self.manifest.inputs, inputs)
+        fields = self.manifest.fields
+        names = ("prediction",) if len(fields) == 1 else tuple(f"prediction.{field}" for field in fields)
+        runner = self._full_runner()
+        parts = [runner.run(part.arrays, names) for _, part in self._split(batch)]
+        return self._prediction([np.concatenate(pieces) for pieces in zip(*parts, strict=True)])
+
+    def close(self) -> None:
+        """Free the engines; runs after this fail with an EtbacError."""
+        self._runners.close()
+
+    def __enter__(self) -> Chain:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+    def _all_leaving(
+        self, batch: Batch, thresholds: Thresholds, exit_at: Any, trace: list[StageRun] | None
+    ) -> Iterator[_Leaving]:
+        at = (*resolve(thresholds, self.exits, self.plan), ALWAYS)
+        forced = None if exit_at is None else check_forced(exit_at, self.exits, batch.rows)
+        for start, part in self._split(batch):
+            ids = None if forced is None else forced[start : start + part.rows]
+            for left in _walk(self._stages, part, at, ids, self._ids, trace):
+                yield left if start == 0 else _Leaving(left.place, left.rows + start, left.predictions, left.confidence)
+
+    def _split(self, batch: Batch) -> Iterator[tuple[int, Batch]]:
+        return checking.split(self.manifest.inputs, batch, self.manifest.max_batch)
+
+    def _prediction(self, fields: Sequence[Array]) -> Prediction:
+        return _by_field(self.manifest.fields, fields)
+
+    def _full_runner(self) -> Runner:
+        with self._full_lock:
+            if self._full is None:
+                self.engine_dir.check(self.manifest.full)
+                self._full = self._load(self.manifest.full, self._runners)
+            return self._full
+
+    def _load(self, file: str, stack: ExitStack) -> Runner:
+        path = self.engine_dir.path
+        options = BuildOptions(max_batch=self.manifest.max_batch)
+        engine = self._backend.build(path / file, options, path / "engines")
+        return stack.enter_context(self._backend.load(engine))
+
+
+@dataclass(frozen=True)
+class _Leaving:
+    """Samples that leave: the exit's place in the chain, their rows, a tensor for each field, confidences."""
+
+    place: int
+    rows: npt.NDArray[np.int64]
+    predictions: Sequence[Array]
+    confidence: npt.NDArray[np.float32]
+
+
+def _walk(
+    stages: Sequence[Stage],
+    batch: Batch,
+    thresholds: Sequence[float],
+    forced: npt.NDArray[np.int64] | None,
+    ids: Sequence[int],
+    trace: list[StageRun] | None,
+) -> Iterator[_Leaving]:
+    """Take one batch through the stages, giving the samples that leave at each, in the order of the chain."""
+    rows = keep = np.arange(batch.rows)
+    carried: Sequence[Array] = [batch.arrays[name] for name in stages[0].inputs]
+    for place, stage in enumerate(stages):
+        size = len(keep)
+        if trace is not None:
+            trace.append(StageRun(place, size))
+        if forced is None and thresholds[place] == NEVER:
+            carried, keep = stage.pass_on(carried, keep), np.arange(size)
+            continue
+        answers = stage.run(carried, keep, thresholds[place])
+        mask = answers.exit_mask if forced is None else forced[rows] == ids[place]
+        leaving = np.flatnonzero(mask)
+        if len(leaving) == size:
+            yield _Leaving(place, rows, answers.predictions, answers.confidence)
+            return
+        if len(leaving):
+            predictions = [tensor[leaving] for tensor in answers.predictions]
+            yield _Leaving(place, rows[leaving], predictions, answers.confidence[leaving])
+        keep = np.flatnonzero(~mask)
+        rows = rows[keep]
+        carried = answers.boundary
+
+
+def _answer_at_every_exit(stages: Sequence[Stage], batch: Batch) -> tuple[list[Array], npt.NDArray[np.float32]]:
+    """Each field's answers `[exits, rows, …]` and the confidences `[exits, rows]`."""
+    keep = np.arange(batch.rows)
+    carried: Sequence[Array] = [batch.arrays[name] for name in stages[0].inputs]
+    predictions, confidences = [], []
+    for stage in stages:
+        answers = stage.run(carried, keep, NEVER)
+        carried = answers.boundary
+        predictions.append(answers.predictions)
+        confidences.append(answers.confidence)
+    return [np.stack(field) for field in zip(*predictions, strict=True)], np.stack(confidences)
+
+
+class _Answers:
+    """A batch's answers as they come in, put where the samples stood."""
+
+    def __init__(self, rows: int, ids: Sequence[int]) -> None:
+        self._rows = rows
+        self._ids = np.array(ids)
+        self._predictions: list[Array] = []
+        self._places = np.empty(rows, np.int64)
+        self._confidence = np.empty(rows, np.float32)
+
+    def put(self, left: _Leaving) -> None:
+        self._places[left.rows] = left.place
+        self._confidence[left.rows] = left.confidence
+        if len(left.rows) == self._rows:
+            self._predictions = list(left.predictions)
+            return
+        if not self._predictions:
+            self._predictions = [np.empty((self._rows, *tensor.shape[1:]), tensor.dtype) for tensor in left.predictions]
+        for whole, tensor in zip(self._predictions, left.predictions, strict=True):
+            whole[left.rows] = tensor
+
+    def result(self, fields: tuple[str, ...]) -> Result:
+        return Result(_by_field(fields, self._predictions), self._ids[self._places], self._places, self._confidence)
+
+
+def _by_field(fields: tuple[str, ...], predictions: Sequence[Array]) -> Prediction:
+    return predictions[0] if len(fields) == 1 else dict(zip(fields, predictions, strict=True))

@@ -1,0 +1,5 @@
+"""Imported before any test: onnxruntime belongs to the tests, which make plain sessions too (see `thread_pool`)."""
+
+from __future__ import annotations
+
+import onnxruntime  # noqa: F401
