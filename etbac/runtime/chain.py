@@ -14,7 +14,7 @@ import numpy as np
 import numpy.typing as npt
 
 from etbac.backends import registry
-from etbac.backends.interface import Array, Backend, BuildOptions, Runner
+from etbac.backends.interface import Array, Backend, BuildOptions, Engine, Runner
 from etbac.contract import FULL_MODEL_ID
 from etbac.engine_dir import EngineDir
 from etbac.runtime import inputs as checking
@@ -38,6 +38,9 @@ class Chain:
 
     Inputs are arrays by name: all that the model has, also those that nothing reads. More rows than the directory's
     `max_batch` are run in parts, with the same answers. An InputError names the input that does not fit.
+
+    `stages` are the engines in order and `ids` their exits, 0 last; `backend`, `device` and `dtype` what they were
+    built for.
     """
 
     def __init__(self, engine_dir: EngineDir, backend: Backend) -> None:
@@ -49,10 +52,12 @@ class Chain:
         self._full_lock = threading.Lock()
         with ExitStack() as stack:
             contracts = [entry.contract for entry in self.manifest.segments]
-            runners = [self._load(entry.file, stack) for entry in self.manifest.segments]
-            self._stages = tuple(Stage(contract, runner) for contract, runner in zip(contracts, runners, strict=True))
+            engines = [self._build(entry.file) for entry in self.manifest.segments]
+            runners = [stack.enter_context(backend.load(engine)) for engine in engines]
+            self.stages = tuple(Stage(contract, runner) for contract, runner in zip(contracts, runners, strict=True))
             self._runners = stack.pop_all()
-        self._ids = (*self.exits, FULL_MODEL_ID)
+        self.ids = (*self.exits, FULL_MODEL_ID)
+        self.backend, self.device, self.dtype = engines[0].backend, engines[0].device, engines[0].dtype
 
     @property
     def exits(self) -> tuple[int, ...]:
@@ -73,7 +78,7 @@ class Chain:
         leave, whatever the thresholds; 0 is the full model. `trace` gets an entry for every run of an engine.
         """
         batch = checking.check(self.manifest.inputs, inputs)
-        answers = _Answers(batch.rows, self._ids)
+        answers = _Answers(batch.rows, self.ids)
         for leaving in self._all_leaving(batch, thresholds, exit_at, trace):
             answers.put(leaving)
         return answers.result(self.manifest.fields)
@@ -82,17 +87,17 @@ class Chain:
         """As `run`, but gives the answers of each exit as soon as it has fired."""
         batch = checking.check(self.manifest.inputs, inputs)
         return (
-            Part(left.rows, self._prediction(left.predictions), self._ids[left.place], left.confidence)
+            Part(left.rows, self._prediction(left.predictions), self.ids[left.place], left.confidence)
             for left in self._all_leaving(batch, thresholds, exit_at, None)
         )
 
     def run_all(self, inputs: Mapping[str, Any]) -> AllExits:
         """Let nobody leave, and give every exit's answer for every sample."""
         batch = checking.check(self.manifest.inputs, inputs)
-        parts = [_answer_at_every_exit(self._stages, part) for _, part in self._split(batch)]
+        parts = [_answer_at_every_exit(self.stages, part) for _, part in self._split(batch)]
         predictions = [np.concatenate(pieces, axis=1) for pieces in zip(*(fields for fields, _ in parts), strict=True)]
         confidence = np.concatenate([confidence for _, confidence in parts], axis=1)
-        return AllExits(self._ids, self._prediction(predictions), confidence)
+        return AllExits(self.ids, self._prediction(predictions), confidence)
 
     def full(self, inputs: Mapping[str, Any]) -> Prediction:
         """The full model's answers, from its own engine, which is checked and loaded on first use."""
@@ -122,7 +127,7 @@ class Chain:
         forced = None if exit_at is None else check_forced(exit_at, self.exits, batch.rows)
         for start, part in self._split(batch):
             ids = None if forced is None else forced[start : start + part.rows]
-            for left in _walk(self._stages, part, at, ids, self._ids, trace):
+            for left in _walk(self.stages, part, at, ids, self.ids, trace):
                 yield left if start == 0 else _Leaving(left.place, left.rows + start, left.predictions, left.confidence)
 
     def _split(self, batch: Batch) -> Iterator[tuple[int, Batch]]:
@@ -135,14 +140,13 @@ class Chain:
         with self._full_lock:
             if self._full is None:
                 self.engine_dir.check(self.manifest.full)
-                self._full = self._load(self.manifest.full, self._runners)
+                engine = self._build(self.manifest.full)
+                self._full = self._runners.enter_context(self._backend.load(engine))
             return self._full
 
-    def _load(self, file: str, stack: ExitStack) -> Runner:
+    def _build(self, file: str) -> Engine:
         path = self.engine_dir.path
-        options = BuildOptions(max_batch=self.manifest.max_batch)
-        engine = self._backend.build(path / file, options, path / "engines")
-        return stack.enter_context(self._backend.load(engine))
+        return self._backend.build(path / file, BuildOptions(max_batch=self.manifest.max_batch), path / "engines")
 
 
 @dataclass(frozen=True)
@@ -205,7 +209,7 @@ class _Answers:
 
     def __init__(self, rows: int, ids: Sequence[int]) -> None:
         self._rows = rows
-        self._ids = np.array(ids)
+        self.ids = np.array(ids)
         self._predictions: list[Array] = []
         self._places = np.empty(rows, np.int64)
         self._confidence = np.empty(rows, np.float32)
@@ -222,7 +226,7 @@ class _Answers:
             whole[left.rows] = tensor
 
     def result(self, fields: tuple[str, ...]) -> Result:
-        return Result(_by_field(fields, self._predictions), self._ids[self._places], self._places, self._confidence)
+        return Result(_by_field(fields, self._predictions), self.ids[self._places], self._places, self._confidence)
 
 
 def _by_field(fields: tuple[str, ...], predictions: Sequence[Array]) -> Prediction:
