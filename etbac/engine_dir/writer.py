@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import hashlib
+import io
 import json
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -87,6 +88,12 @@ class Writer:
         """
         slots: dict[str, Slot] = {}
         return self._add("weights", ".bin", _lay_out(tensors, slots)), slots
+
+    def add_samples(self, inputs: Mapping[str, npt.NDArray[Any]]) -> str:
+        """Store the directory's own inputs, by name."""
+        file = io.BytesIO()
+        np.savez(file, **inputs)  # type: ignore[arg-type]
+        return self.add("samples", ".npz", file.getvalue())
 
     def add_plan(self, name: str, plan: Plan) -> str:
         """Store a plan as `name` (`<backend>-<device>-<dtype>`); in force once a manifest's `plan` names it."""

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import onnx_ir as ir
 
-from etbac.contract import SegmentContract
+from etbac.contract import SegmentContract, TensorSpec
 
 
 @dataclass
@@ -32,6 +32,25 @@ class ExitModel:
     metric: str = "agreement"
     preprocessing: Mapping[str, Any] = field(default_factory=dict)
     source: Mapping[str, Any] = field(default_factory=dict)
+
+    def copy(self) -> ExitModel:
+        """An independent model over the same weights."""
+        return replace(
+            self, model=self.model.clone(), exits=dict(self.exits), full=dict(self.full), gates=dict(self.gates)
+        )
+
+    def input_specs(self) -> tuple[TensorSpec, ...]:
+        """The model's own inputs, in order, also those that nothing reads; the gates' thresholds are not among them."""
+        return tuple(
+            _spec(value, self.batch_axes) for value in self.model.graph.inputs if value.name in self.batch_axes
+        )
+
+
+def _spec(value: ir.Value, batch_axes: Mapping[str, int | None]) -> TensorSpec:
+    name, dtype = str(value.name), value.dtype or ir.DataType.FLOAT
+    dims = (dim if isinstance(dim, int) else dim.value for dim in value.shape or ())
+    shape = tuple(f"{name}.{axis}" if dim is None else dim for axis, dim in enumerate(dims))
+    return TensorSpec(name, dtype.numpy().name, shape, batch_axes[name])
 
 
 @dataclass

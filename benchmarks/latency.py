@@ -1,0 +1,76 @@
+"""Latency of several ways to answer the same batches, measured in one run, alternating, so that noise falls on all."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+
+Batch = dict[str, npt.NDArray[np.generic]]
+Answer = Callable[[Batch], object]
+FEWEST_FOR_P99 = 2_000
+RESAMPLES = 1_000
+ROWS_OF_A_BLOCK = 25
+"""Consecutive batches are resampled together: a busy moment of the machine falls on neighbours."""
+
+
+@dataclass(frozen=True)
+class Timings:
+    """Seconds of every batch, by contender; position i is the same batch for all."""
+
+    seconds: Mapping[str, npt.NDArray[np.float64]]
+
+    def mean(self, name: str) -> float:
+        return float(self.seconds[name].mean())
+
+    def quantile(self, name: str, q: float) -> float:
+        return float(np.quantile(self.seconds[name], q))
+
+    def ratio(self, name: str, base: str) -> float:
+        """Mean latency of `name` ÷ mean latency of `base`."""
+        return self.mean(name) / self.mean(base)
+
+    def p99_ratio_bound(self, name: str, base: str, seed: int = 0) -> float:
+        """Upper 95% bootstrap bound (percentile, paired, in blocks) of p99(name) ÷ p99(base)."""
+        rng = np.random.default_rng(seed)
+        ours, theirs = self.seconds[name], self.seconds[base]
+        blocks = len(ours) // ROWS_OF_A_BLOCK
+        ours = ours[: blocks * ROWS_OF_A_BLOCK].reshape(blocks, -1)
+        theirs = theirs[: blocks * ROWS_OF_A_BLOCK].reshape(blocks, -1)
+        ratios = []
+        for _ in range(RESAMPLES):
+            drawn = rng.integers(0, blocks, blocks)
+            ratios.append(np.quantile(ours[drawn], 0.99) / np.quantile(theirs[drawn], 0.99))
+        return float(np.quantile(ratios, 0.95))
+
+
+def random_batches(
+    inputs: Mapping[str, npt.NDArray[np.generic]], batch_size: int, batches: int, seed: int = 0
+) -> Iterator[Batch]:
+    """Full batches of random composition; every sample is drawn once before any is drawn again."""
+    rng = np.random.default_rng(seed)
+    samples = len(next(iter(inputs.values())))
+    order = np.empty(0, np.int64)
+    for _ in range(batches):
+        if len(order) < batch_size:
+            order = np.concatenate([order, rng.permutation(samples)])
+        rows, order = order[:batch_size], order[batch_size:]
+        yield {name: array[rows] for name, array in inputs.items()}
+
+
+def measure(contenders: Mapping[str, Answer], batches: Iterator[Batch], warm_up: int = 20, seed: int = 0) -> Timings:
+    """Time every contender on every batch, in an order drawn anew for each batch; the first `warm_up` don't count."""
+    rng = np.random.default_rng(seed)
+    names = list(contenders)
+    seconds: dict[str, list[float]] = {name: [] for name in names}
+    for number, batch in enumerate(batches):
+        for place in rng.permutation(len(names)):
+            begin = time.perf_counter()
+            contenders[names[place]](batch)
+            elapsed = time.perf_counter() - begin
+            if number >= warm_up:
+                seconds[names[place]].append(elapsed)
+    return Timings({name: np.array(values) for name, values in seconds.items()})

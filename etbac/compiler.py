@@ -1,0 +1,164 @@
+"""From a model with exits to an engine directory: passes, the split, files, and the check that comes before the commit.
+
+load_model ─> uncut copy (the reference) ─┐
+           ─> model passes ─> split ─> segment passes ─> staged files ─> verified ─> manifest in place
+"""
+
+from __future__ import annotations
+
+import tempfile
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import onnx_ir as ir
+
+from etbac.backends import registry
+from etbac.contract import Manifest, SegmentEntry, TensorSpec
+from etbac.engine_dir import EngineDir, Writer
+from etbac.errors import UsageError
+from etbac.frontend.inputs import make_inputs
+from etbac.frontend.load import LoadOptions, load_model
+from etbac.passes.exit_model import ExitModel, Segment
+from etbac.passes.gates import Gate
+from etbac.passes.model_passes import PassOptions, model_passes, segment_passes
+from etbac.passes.pipeline import Hook
+from etbac.passes.split import split_at_exits
+from etbac.runtime.chain import Chain
+from etbac.serialization import add_models, save_uncut
+from etbac.uncut import UncutModel, all_draws
+from etbac.verification import BATCHES, Inputs, Report, verify_chain
+
+if TYPE_CHECKING:
+    from etbac.models.attach import ExitNetwork
+
+SAMPLES = 16
+MAX_BATCH = 32
+
+
+@dataclass(frozen=True)
+class CompileOptions:
+    """`exits`: ids to keep, None for all. `gate`: for all exits, None for the default. `samples`: real inputs by name to
+    be kept in the directory; None for made-up ones. `load`: how to read the model file. `hook`: called after each pass.
+    """
+
+    exits: Sequence[int] | None = None
+    gate: Gate | None = None
+    backend: str = registry.DEFAULT
+    dtype: str = "fp32"
+    max_batch: int = MAX_BATCH
+    samples: Inputs | None = None
+    load: LoadOptions = field(default_factory=LoadOptions)
+    hook: Hook | None = None
+
+
+@dataclass(frozen=True)
+class Compiled:
+    """What a compilation made: the directory, the segments, how the chain compared, and whether a plan was dropped."""
+
+    engine_dir: EngineDir
+    segments: Sequence[Segment]
+    report: Report
+    dropped_plan: bool
+
+
+def compile(
+    model: str | Path | ExitNetwork | ExitModel,
+    engine_dir: str | Path = "engines",
+    *,
+    example_inputs: Mapping[str, Any] | None = None,
+    exits: Sequence[int] | None = None,
+    gate: Gate | None = None,
+    backend: str = registry.DEFAULT,
+    max_batch: int = MAX_BATCH,
+) -> EngineDir:
+    """Compile `model` into `engine_dir` and return it.
+
+    `model`: a model file, `package.module:factory`, or what `attach_exits` returned (then `example_inputs`, arrays or
+    tensors by name with two rows or more, are needed). `exits`: ids to keep, None for all. Raises EtbacError, with
+    whatever was in `engine_dir` unchanged; VerificationError where the chain is not the model.
+    """
+    load = LoadOptions(example_inputs=example_inputs)
+    options = CompileOptions(exits=exits, gate=gate, backend=backend, max_batch=max_batch, load=load)
+    return compile_model(_exit_model(model, load), Path(engine_dir), options).engine_dir
+
+
+def compile_model(exit_model: ExitModel, path: Path, options: CompileOptions) -> Compiled:
+    """Run the passes on `exit_model` (in place), split it, verify the chain and put it in force at `path`."""
+    _require_valid(exit_model, options)
+    specs = exit_model.input_specs()
+    with tempfile.TemporaryDirectory() as scratch:
+        uncut = save_uncut(exit_model, Path(scratch))
+        full = _full_model(exit_model.copy(), options)
+        kept = None if options.exits is None else tuple(options.exits)
+        exit_model = model_passes(exit_model, PassOptions(exits=kept, gate=options.gate, hook=options.hook))
+        segments = [segment_passes(part, options.hook) for part in split_at_exits(exit_model, options.max_batch)]
+        with UncutModel(uncut, exit_model) as reference, Writer(path) as writer:
+            draws = all_draws(specs, reference, options.samples)
+            samples = draws["random"](SAMPLES) if options.samples is None else options.samples
+            manifest = _add_files(writer, exit_model, segments, full, samples, specs, options)
+            with Chain(writer.stage(manifest), registry.get(options.backend)) as chain:
+                report = verify_chain(chain, reference, draws, sorted({*BATCHES, options.max_batch})).require()
+            committed = writer.commit(manifest)
+            return Compiled(committed, segments, report, writer.dropped_plan)
+
+
+def _full_model(exit_model: ExitModel, options: CompileOptions) -> ir.Model:
+    """The model without exits through the same passes; it takes all inputs, also those that nothing reads."""
+    inputs = [value for value in exit_model.model.graph.inputs if value.name in exit_model.batch_axes]
+    (whole,) = split_at_exits(model_passes(exit_model, PassOptions(exits=(), hook=options.hook)), options.max_batch)
+    graph = segment_passes(whole, options.hook).model.graph
+    read = {value.name for value in graph.inputs}
+    graph.inputs.extend(
+        ir.Value(name=value.name, type=value.type, shape=value.shape) for value in inputs if value.name not in read
+    )
+    return whole.model
+
+
+def _exit_model(model: str | Path | ExitNetwork | ExitModel, load: LoadOptions) -> ExitModel:
+    if isinstance(model, ExitModel):
+        return model
+    if isinstance(model, str | Path):
+        return load_model(model, load)
+    from etbac.frontend.torch_export import from_module
+
+    inputs = load.example_inputs or make_inputs(model.inputs, 2, np.random.default_rng(0))
+    return from_module(model, inputs, {"path": type(model.trunk).__name__, "kind": "module", "sha256": None})
+
+
+def _require_valid(exit_model: ExitModel, options: CompileOptions) -> None:
+    if options.max_batch < 1:
+        raise UsageError(f"--max-batch {options.max_batch}: the largest batch must be 1 or more")
+    if not exit_model.exits:
+        raise UsageError("this model has no exits; train some with etbac train, or name outputs with --exit ID=OUTPUT")
+    if options.exits is not None and not options.exits:
+        raise UsageError("no exits are asked for; leave --exits out to keep all")
+
+
+def _add_files(
+    writer: Writer,
+    exit_model: ExitModel,
+    segments: Sequence[Segment],
+    full: ir.Model,
+    samples: Inputs,
+    specs: tuple[TensorSpec, ...],
+    options: CompileOptions,
+) -> Manifest:
+    stems = [f"segment-{segment.contract.index:02d}" for segment in segments]
+    models: list[ir.Model] = [segment.model for segment in segments]
+    *files, full_file = add_models(writer, [*zip(stems, models, strict=True), ("full", full)])
+    return Manifest(
+        source=exit_model.source,
+        task=exit_model.task,
+        metric=exit_model.metric,
+        inputs=specs,
+        segments=tuple(SegmentEntry(segment.contract, file) for segment, file in zip(segments, files, strict=True)),
+        full=full_file,
+        samples=writer.add_samples(samples),
+        samples_kind="synthetic" if options.samples is None else "real",
+        max_batch=options.max_batch,
+        files={},
+        preprocessing=exit_model.preprocessing,
+    )

@@ -1,0 +1,54 @@
+"""ONNX models as files: all of a directory's models share one file of weights."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+
+import onnx_ir as ir
+
+from etbac.engine_dir import Writer
+from etbac.passes.exit_model import ExitModel
+
+EXTERNAL_FROM = 1024
+"""Bytes from which a tensor goes into the weights file; smaller ones stay in the graph, where shape inference sees them."""
+
+
+def add_models(writer: Writer, models: Sequence[tuple[str, ir.Model]]) -> list[str]:
+    """Store each (stem, model) as `<stem>.<hash>.onnx`, their large initialisers once in the weights file.
+
+    Returns the files' names. The models' initialisers refer to the weights file afterwards.
+    """
+    large = list(_large_initializers(models))
+    location, slots = writer.add_weights((key, tensor.tobytes()) for key, _, tensor in large)
+    for key, value, tensor in large:
+        slot = slots[key]
+        value.const_value = ir.ExternalTensor(
+            location,
+            slot.offset,
+            slot.length,
+            tensor.dtype,
+            shape=tensor.shape,
+            name=str(value.name),
+            base_dir=writer.path,
+        )
+    return [writer.add(stem, ".onnx", ir.to_proto(model).SerializeToString()) for stem, model in models]
+
+
+def save_uncut(exit_model: ExitModel, folder: Path) -> Path:
+    """Write the model as it is into `folder`, large weights beside it; the path of the ONNX file."""
+    path = folder / "uncut.onnx"
+    ir.save(exit_model.model.clone(), path, external_data="uncut.bin", size_threshold_bytes=EXTERNAL_FROM)
+    return path
+
+
+def _large_initializers(
+    models: Sequence[tuple[str, ir.Model]],
+) -> Iterator[tuple[str, ir.Value, ir.TensorProtocol]]:
+    """(a key of its own, the value, its tensor), also of sub-graphs."""
+    for stem, model in models:
+        for place, graph in enumerate(model.graphs()):
+            for name, value in graph.initializers.items():
+                tensor = value.const_value
+                if tensor is not None and tensor.nbytes >= EXTERNAL_FROM and tensor.dtype != ir.DataType.STRING:
+                    yield f"{stem}/{place}/{name}", value, tensor

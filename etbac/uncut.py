@@ -1,0 +1,97 @@
+"""The model before it was cut, run as one graph: what the chain is compared with."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
+from pathlib import Path
+
+import numpy as np
+
+from etbac.backends import registry
+from etbac.backends.interface import Array, BuildOptions, Runner
+from etbac.contract import FULL_MODEL_ID, TensorSpec
+from etbac.errors import EtbacError, InputError
+from etbac.frontend.inputs import make_inputs
+from etbac.passes.exit_model import ExitModel
+from etbac.passes.name_batch import BATCH
+from etbac.verification import Fields, Inputs
+
+Draw = Callable[[int], Inputs]
+DRAWS = 10
+
+
+class UncutModel:
+    """A `Reference` over an ONNX file with all exits as outputs, on ONNX Runtime; a context manager."""
+
+    def __init__(self, path: Path, exit_model: ExitModel) -> None:
+        self._outputs = {**exit_model.exits, FULL_MODEL_ID: exit_model.full}
+        self._names = tuple(name for fields in self._outputs.values() for name in fields.values())
+        self._axes = {str(value.name): _batch_axis(value.shape) for value in exit_model.model.graph.outputs}
+        backend = registry.get(registry.DEFAULT)
+        self._runner: Runner = backend.load(backend.build(path, BuildOptions(), path.parent))
+
+    def answers(self, inputs: Inputs) -> Mapping[int, Fields]:
+        found = dict(zip(self._names, self._runner.run(inputs, self._names), strict=True))
+        rows_first = {name: np.moveaxis(array, self._axes[name], 0) for name, array in found.items()}
+        return {
+            exit_id: {field: rows_first[name] for field, name in fields.items()}
+            for exit_id, fields in self._outputs.items()
+        }
+
+    def is_sound(self, inputs: Inputs) -> bool:
+        """Whether the model runs on these inputs and gives no NaN."""
+        with suppress(EtbacError):
+            return not any(_has_nan(array) for array in self._runner.run(inputs, self._names))
+        return False
+
+    def __enter__(self) -> UncutModel:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._runner.close()
+
+
+def all_draws(specs: Sequence[TensorSpec], uncut: UncutModel, real: Inputs | None) -> dict[str, Draw]:
+    """Ways to draw inputs of a number of rows on which the uncut model works, by name.
+
+    "random": made up; "zeros": all zero (left out where the model gives NaN on it); "real": rows of `real`, if any.
+    """
+    rng = np.random.default_rng(0)
+    draws: dict[str, Draw] = {}
+    if real is not None:
+        draws["real"] = lambda batch: _rows(specs, real, batch, rng)
+    else:
+        draws["random"] = lambda batch: _sound(specs, uncut, batch, rng)
+    if uncut.is_sound(_zeros(specs, 2)):
+        draws["zeros"] = lambda batch: _zeros(specs, batch)
+    return draws
+
+
+def _sound(specs: Sequence[TensorSpec], uncut: UncutModel, batch: int, rng: np.random.Generator) -> Inputs:
+    for _ in range(DRAWS):
+        inputs = make_inputs(specs, batch, rng)
+        if uncut.is_sound(inputs):
+            return inputs
+    raise InputError(f"the model fails or gives NaN on {DRAWS} draws of made-up inputs; give real ones with --data")
+
+
+def _zeros(specs: Sequence[TensorSpec], batch: int) -> Inputs:
+    made_up = make_inputs(specs, batch, np.random.default_rng(0))
+    return {name: np.zeros_like(array) for name, array in made_up.items()}
+
+
+def _rows(specs: Sequence[TensorSpec], real: Inputs, batch: int, rng: np.random.Generator) -> Inputs:
+    axes = {spec.name: spec.batch_axis for spec in specs}
+    count = next(real[name].shape[axis] for name, axis in axes.items() if axis is not None)
+    chosen = rng.integers(0, count, batch)
+    return {name: real[name] if axis is None else real[name].take(chosen, axis) for name, axis in axes.items()}
+
+
+def _batch_axis(shape: object) -> int:
+    dims = list(shape) if shape is not None else []  # type: ignore[call-overload]
+    return next((axis for axis, dim in enumerate(dims) if str(dim) == BATCH), 0)
+
+
+def _has_nan(array: Array) -> bool:
+    return array.dtype.kind == "f" and bool(np.isnan(array).any())
