@@ -8,7 +8,7 @@ from typing import Any
 
 import onnx_ir as ir
 
-from etbac.frontend.outputs import check_outputs, find_exits
+from etbac.frontend.outputs import check_batch, check_outputs, find_exits
 from etbac.passes.exit_model import ExitModel
 from etbac.passes.infer_shapes import InferShapes
 from etbac.passes.name_batch import NameBatch
@@ -31,6 +31,7 @@ def to_exit_model(
     names = [str(value.name) for value in model.graph.outputs]
     exits, full = find_exits(names, asked, where)
     axes = dict(batch_axes) if batch_axes is not None else _batch_axes(model)
+    check_batch(model, where)
     NameBatch(axes)(model)
     InferShapes(trust_static=trust_static)(model)
     check_outputs(model, exits, full, where)

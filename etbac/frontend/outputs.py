@@ -53,12 +53,21 @@ def find_exits(names: Iterable[str], asked: Iterable[str], where: str) -> tuple[
     return {exit_id: _in_order(fields, full) for exit_id, fields in exits.items()}, full
 
 
+def check_batch(model: ir.Model, where: str) -> None:
+    """Refuse a model that itself says that an output's size is the same for every batch."""
+    for value in model.graph.outputs:
+        if value.shape is not None and all(isinstance(dim, int) and dim >= 0 for dim in value.shape):
+            raise UnsupportedModelError(
+                f"output {value.name} of {where} is {_text(value)}: its batch is fixed. "
+                "Export the model with a dynamic batch axis and an example batch of 2 or more"
+            )
+
+
 def check_outputs(model: ir.Model, exits: Mapping[int, Outputs], full: Outputs, where: str) -> None:
-    """Refuse a model whose exits differ from the full model in type or trailing shape, or whose batch is fixed."""
+    """Refuse a model whose exits differ from the full model in type or trailing shape."""
     values = {value.name: value for value in model.graph.outputs}
     for field, name in full.items():
         expected = values[name]
-        _require_batch(expected, where)
         for exit_id, outputs in exits.items():
             _require_alike(values[outputs[field]], expected, exit_id, where)
 
@@ -100,16 +109,6 @@ def _require_same_fields(exit_id: int, fields: Outputs, full: Outputs, where: st
 def _in_order(fields: Outputs, full: Outputs) -> Outputs:
     extra = {field: name for field, name in fields.items() if field not in full}
     return {field: fields[field] for field in full} | extra
-
-
-def _require_batch(value: ir.Value, where: str) -> None:
-    shape = value.shape
-    if shape is None or (len(shape) > 0 and not isinstance(shape[0], int)):
-        return
-    raise UnsupportedModelError(
-        f"output {value.name} of {where} is {_text(value)}: its batch is fixed. "
-        "Export the model with a dynamic batch axis and an example batch of 2 or more"
-    )
 
 
 def _require_alike(value: ir.Value, expected: ir.Value, exit_id: int, where: str) -> None:

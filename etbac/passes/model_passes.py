@@ -13,7 +13,9 @@ from etbac.passes.fold_constants import FoldConstants
 from etbac.passes.gates import Gate, add_gates, default_gate
 from etbac.passes.infer_shapes import InferShapes
 from etbac.passes.pipeline import Hook, Pipeline
+from etbac.passes.refuse_lost_batch import RefuseLostBatch
 from etbac.passes.refuse_training_mode import RefuseTrainingMode
+from etbac.passes.repair_baked_batch import RepairBakedBatch
 from etbac.passes.select_exits import select_exits
 from etbac.passes.use_opset import UseOpset
 
@@ -66,6 +68,8 @@ def _normal_form(hook: Hook | None) -> Pipeline:
         common.LiftConstantsToInitializersPass(lift_all_constants=True, size_limit=0),
         InferShapes(),
         FoldConstants(),
+        RepairBakedBatch(),
+        RefuseLostBatch(),
         FoldBatchNorm(),
         common.IdentityEliminationPass(),
         common.RemoveUnusedNodesPass(),
