@@ -16,6 +16,8 @@ import numpy as np
 import onnx_ir as ir
 
 from etbac.backends import registry
+from etbac.compiler.serialization import add_models, save_uncut
+from etbac.compiler.uncut import UncutModel, all_draws
 from etbac.contract import Manifest, SegmentEntry, TensorSpec
 from etbac.engine_dir import EngineDir, Writer
 from etbac.errors import UsageError
@@ -27,9 +29,7 @@ from etbac.passes.model_passes import PassOptions, model_passes, segment_passes
 from etbac.passes.pipeline import Hook
 from etbac.passes.split import split_at_exits
 from etbac.runtime.chain import Chain
-from etbac.serialization import add_models, save_uncut
-from etbac.uncut import UncutModel, all_draws
-from etbac.verification import BATCHES, Inputs, Report, verify_chain
+from etbac.verification.chain import BATCHES, Inputs, Report, verify_chain
 
 if TYPE_CHECKING:
     from etbac.models.attach import ExitNetwork
@@ -40,8 +40,10 @@ MAX_BATCH = 32
 
 @dataclass(frozen=True)
 class CompileOptions:
-    """`exits`: ids to keep, None for all. `gate`: for all exits, None for the default. `samples`: real inputs by name to
-    be kept in the directory; None for made-up ones. `load`: how to read the model file. `hook`: called after each pass.
+    """How to compile.
+
+    `exits`: ids to keep, None for all. `gate`: for all exits, None for the default. `samples`: real inputs by name, to be
+    kept in the directory; None for made-up ones. `load`: how to read the model file. `hook`: called after each pass.
     """
 
     exits: Sequence[int] | None = None

@@ -15,7 +15,7 @@ from etbac.errors import EtbacError, InputError
 from etbac.frontend.inputs import make_inputs
 from etbac.passes.exit_model import ExitModel
 from etbac.passes.name_batch import BATCH
-from etbac.verification import Fields, Inputs
+from etbac.verification.chain import Fields, Inputs
 
 Draw = Callable[[int], Inputs]
 DRAWS = 10
