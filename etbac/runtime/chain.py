@@ -47,22 +47,32 @@ class Chain:
         self.engine_dir = engine_dir
         self.manifest = engine_dir.manifest
         self.plan = engine_dir.plan
+        self.backend = backend.name
         self._backend = backend
         self._full: Runner | None = None
         self._full_lock = threading.Lock()
         with ExitStack() as stack:
-            contracts = [entry.contract for entry in self.manifest.segments]
             engines = [self._build(entry.file) for entry in self.manifest.segments]
             runners = [stack.enter_context(backend.load(engine)) for engine in engines]
-            self.stages = tuple(Stage(contract, runner) for contract, runner in zip(contracts, runners, strict=True))
-            self._runners = stack.pop_all()
-        self.ids = (*self.exits, FULL_MODEL_ID)
-        self.backend, self.device, self.dtype = engines[0].backend, engines[0].device, engines[0].dtype
+            self._open = stack.pop_all()
+        self.device, self.dtype = engines[0].device, engines[0].dtype
+        contracts = [entry.contract for entry in self.manifest.segments]
+        self.stages = tuple(Stage(contract, runner) for contract, runner in zip(contracts, runners, strict=True))
 
     @property
     def exits(self) -> tuple[int, ...]:
         """The exits' ids, in the order of the chain."""
         return self.manifest.exits
+
+    @property
+    def ids(self) -> tuple[int, ...]:
+        """The stages' ids: the exits', then 0 for the full model."""
+        return (*self.exits, FULL_MODEL_ID)
+
+    @property
+    def fields(self) -> tuple[str, ...]:
+        """The names of the model's outputs."""
+        return self.manifest.fields
 
     def run(
         self,
@@ -81,7 +91,7 @@ class Chain:
         answers = _Answers(batch.rows, self.ids)
         for leaving in self._all_leaving(batch, thresholds, exit_at, trace):
             answers.put(leaving)
-        return answers.result(self.manifest.fields)
+        return answers.result(self.fields)
 
     def stream(self, inputs: Mapping[str, Any], thresholds: Thresholds = None, exit_at: Any = None) -> Iterator[Part]:
         """As `run`, but gives the answers of each exit as soon as it has fired."""
@@ -102,15 +112,14 @@ class Chain:
     def full(self, inputs: Mapping[str, Any]) -> Prediction:
         """The full model's answers, from its own engine, which is checked and loaded on first use."""
         batch = checking.check(self.manifest.inputs, inputs)
-        fields = self.manifest.fields
-        names = ("prediction",) if len(fields) == 1 else tuple(f"prediction.{field}" for field in fields)
+        names = ("prediction",) if len(self.fields) == 1 else tuple(f"prediction.{field}" for field in self.fields)
         runner = self._full_runner()
         parts = [runner.run(part.arrays, names) for _, part in self._split(batch)]
         return self._prediction([np.concatenate(pieces) for pieces in zip(*parts, strict=True)])
 
     def close(self) -> None:
         """Free the engines; runs after this fail with an EtbacError."""
-        self._runners.close()
+        self._open.close()
 
     def __enter__(self) -> Chain:
         return self
@@ -125,23 +134,32 @@ class Chain:
     ) -> Iterator[_Leaving]:
         at = (*resolve(thresholds, self.exits, self.plan), ALWAYS)
         forced = None if exit_at is None else check_forced(exit_at, self.exits, batch.rows)
+        return self._leaving_by_parts(batch, at, forced, trace)
+
+    def _leaving_by_parts(
+        self,
+        batch: Batch,
+        thresholds: Sequence[float],
+        forced: npt.NDArray[np.int64] | None,
+        trace: list[StageRun] | None,
+    ) -> Iterator[_Leaving]:
         for start, part in self._split(batch):
             ids = None if forced is None else forced[start : start + part.rows]
-            for left in _walk(self.stages, part, at, ids, self.ids, trace):
+            for left in _walk(self.stages, part, thresholds, ids, self.ids, trace):
                 yield left if start == 0 else _Leaving(left.place, left.rows + start, left.predictions, left.confidence)
 
     def _split(self, batch: Batch) -> Iterator[tuple[int, Batch]]:
         return checking.split(self.manifest.inputs, batch, self.manifest.max_batch)
 
     def _prediction(self, fields: Sequence[Array]) -> Prediction:
-        return _by_field(self.manifest.fields, fields)
+        return _by_field(self.fields, fields)
 
     def _full_runner(self) -> Runner:
         with self._full_lock:
             if self._full is None:
                 self.engine_dir.check(self.manifest.full)
                 engine = self._build(self.manifest.full)
-                self._full = self._runners.enter_context(self._backend.load(engine))
+                self._full = self._open.enter_context(self._backend.load(engine))
             return self._full
 
     def _build(self, file: str) -> Engine:

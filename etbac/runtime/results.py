@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TypeAlias
 
@@ -58,3 +59,27 @@ class StageRun:
 
     stage: int
     rows: int
+
+
+def join(results: Sequence[Result]) -> Result:
+    """The answers of several batches as one batch's."""
+    if len(results) == 1:
+        return results[0]
+    predictions = [result.prediction for result in results]
+    return Result(
+        _join_predictions(predictions),
+        np.concatenate([result.exit_id for result in results]),
+        np.concatenate([result.exit for result in results]),
+        np.concatenate([result.confidence for result in results]),
+    )
+
+
+def fields(prediction: Prediction) -> dict[str, Array]:
+    """The prediction by field; a single one is called "prediction"."""
+    return prediction if isinstance(prediction, dict) else {"prediction": prediction}
+
+
+def _join_predictions(predictions: Sequence[Prediction]) -> Prediction:
+    if isinstance(predictions[0], dict):
+        return {field: np.concatenate([fields(each)[field] for each in predictions]) for field in predictions[0]}
+    return np.concatenate([fields(each)["prediction"] for each in predictions])

@@ -139,6 +139,10 @@ def test_exit_at_that_makes_no_sense_is_refused(chain: Chain, exit_at: list[int]
 def test_stream_checks_before_the_first_part_is_asked_for(chain: Chain) -> None:
     with pytest.raises(InputError):
         chain.stream({})
+    with pytest.raises(InputError):
+        chain.stream(make_inputs(2), exit_at=[3])
+    with pytest.raises(UsageError):
+        chain.stream(make_inputs(2), thresholds={4: 0.5})
 
 
 def test_the_trace_holds_the_size_of_every_run_of_an_engine(chain: Chain) -> None:
