@@ -36,7 +36,10 @@ class ImagePreprocessing:
         return ImagePreprocessing(**{**values, "mean": tuple(data["mean"]), "std": tuple(data["std"])})
 
     def apply(self, images: npt.NDArray[np.uint8]) -> dict[str, npt.NDArray[np.float32]]:
-        """uint8 [B, height, width, channels] -> {input: float32 [B, channels, height, width]}; InputError for another shape."""
+        """uint8 [B, height, width, channels] -> {input: float32 [B, channels, height, width]}.
+
+        InputError for pictures of another shape.
+        """
         expected = (self.height, self.width, self.channels)
         if images.shape[1:] != expected:
             raise InputError(

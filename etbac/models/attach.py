@@ -84,12 +84,12 @@ def attach_exits(
 
     `at`: "auto" (up to seven blocks, evenly, the first among them), "all" (every block but the last), block numbers
     counted from 1, or module paths. Exit ids are the block numbers, or 1, 2, … in the list of module paths.
-    `example_inputs`: the model's inputs by name, each with the batch on axis 0; one forward pass of them finds the shapes
-    of the features. `head` names an exit head for all exits; left out, the rank of the features chooses.
+    `example_inputs`: the model's inputs by name, each with the batch on axis 0; one forward pass of them finds the
+    shapes of the features. `head` names an exit head for all exits; left out, the rank of the features chooses.
     `head_options` are handed to every head.
 
-    Raises UsageError for a task, block, path or head that does not exist, UnsupportedModelError for a model whose blocks
-    are not found, a module that never runs or runs twice, or features that no head fits.
+    Raises UsageError for a task, block, path or head that does not exist, UnsupportedModelError for a model whose
+    blocks are not found, a module that never runs or runs twice, or features that no head fits.
     """
     if task not in TASKS:
         raise UsageError(f"there is no task {task!r}; there are {', '.join(TASKS)}")
@@ -104,11 +104,19 @@ def attach_exits(
     for exit_id, path in places.items():
         name, options = heads.options_for(head, features[path], prediction.shape[1], path)
         specs.append(ExitSpec(exit_id, path, name, {**options, **(head_options or {})}))
-    return ExitNetwork(model, specs, [_spec(name, value) for name, value in example_inputs.items()], task)
+    return ExitNetwork(model, specs, describe(example_inputs), task)
+
+
+def describe(example_inputs: Mapping[str, Tensor]) -> list[TensorSpec]:
+    """What a model takes, seen in an example: every axis as in the example, but for the batch on axis 0."""
+    return [
+        TensorSpec(name, str(value.dtype).removeprefix("torch."), ("batch", *value.shape[1:]), 0)
+        for name, value in example_inputs.items()
+    ]
 
 
 def auto_blocks(count: int) -> list[int]:
-    """Which of `count` blocks get an exit: up to seven, evenly from the first, never the last (the full model answers there)."""
+    """Which of `count` blocks get an exit: up to seven, evenly from the first; the full model answers at the last."""
     before_last = max(count - 1, 1)
     wanted = min(AUTO_EXITS, before_last)
     step = (before_last - 1) / max(wanted - 1, 1)
@@ -138,8 +146,3 @@ def _distinct(places: dict[int, str], wanted: int | None = None) -> dict[int, st
     if len(set(places.values())) < (wanted or len(places)):
         raise UsageError(f"an exit is asked for twice: {', '.join(places.values())}; name each place once")
     return places
-
-
-def _spec(name: str, value: Tensor) -> TensorSpec:
-    dtype = str(value.dtype).removeprefix("torch.")
-    return TensorSpec(name, dtype, ("batch", *value.shape[1:]), 0)

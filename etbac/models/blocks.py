@@ -6,6 +6,7 @@ from collections import Counter, defaultdict
 from collections.abc import Mapping
 from contextlib import ExitStack
 from dataclasses import dataclass
+from itertools import pairwise
 from typing import Any
 
 from torch import Tensor, nn
@@ -27,16 +28,16 @@ class Call:
 def find_blocks(network: nn.Module, example_inputs: Mapping[str, Any]) -> list[str]:
     """Module paths of the trunk's blocks in the order in which they run; block k is entry k − 1.
 
-    Blocks are modules of one class, each called once, most of which read what the one before gave. Among such classes
+    Blocks are modules of one kind, each called once, most of which read what the one before gave. Among such kinds
     those that hold at least half of the parameters that any of them holds are the trunk, and the finest is taken: the
     blocks and not the stages of a ResNet, the layers and not the projections of a transformer.
     """
     calls = _calls(network, example_inputs)
     times = Counter(call.path for call in calls)
-    groups: dict[type[nn.Module], list[Call]] = defaultdict(list)
+    groups: dict[tuple[type[nn.Module], ...], list[Call]] = defaultdict(list)
     for call in calls:
         if times[call.path] == 1:
-            groups[type(call.module)].append(call)
+            groups[_kind(call.module)].append(call)
     chains = [group for group in groups.values() if _is_chain(group)]
     if not chains:
         raise UnsupportedModelError(
@@ -70,10 +71,15 @@ def _calls(network: nn.Module, example_inputs: Mapping[str, Any]) -> list[Call]:
     return calls
 
 
+def _kind(module: nn.Module) -> tuple[type[nn.Module], ...]:
+    """A module's class; two plain containers are of one kind when their children are."""
+    if type(module) is nn.Sequential:
+        return (nn.Sequential, *map(type, module))
+    return (type(module),)
+
+
 def _is_chain(group: list[Call]) -> bool:
-    links = [
-        second.read is not None and second.read is first.gave for first, second in zip(group, group[1:], strict=False)
-    ]
+    links = [second.read is not None and second.read is first.gave for first, second in pairwise(group)]
     return len(links) > 0 and 2 * sum(links) >= len(links)
 
 

@@ -14,7 +14,7 @@ from etbac.errors import UnsupportedModelError, UsageError
 
 
 def first_float_tensor(value: object) -> Tensor | None:
-    """The first floating-point tensor with a batch (rank ≥ 1) in a tensor, tuple, list or mapping (ModelOutput is one)."""
+    """The first floating-point tensor of rank ≥ 1 in a tensor, tuple, list or mapping (as ModelOutput)."""
     if isinstance(value, Tensor):
         return value if value.is_floating_point() and value.ndim > 0 else None
     children = value.values() if isinstance(value, Mapping) else value if isinstance(value, (tuple, list)) else ()
@@ -35,8 +35,8 @@ def prediction_of(output: object) -> Tensor:
 def captured(network: nn.Module, paths: Sequence[str]) -> Iterator[dict[str, Tensor]]:
     """Within the block, a forward pass of `network` fills the dictionary: module path -> the module's features.
 
-    The hooks are gone afterwards. They are registered anew for each pass, so that the network stays as its owner made it
-    and torch.export, which runs this code while it traces, sees them too.
+    The hooks are gone afterwards. They are registered anew for each pass, so that the network stays as its owner made
+    it and torch.export, which runs this code while it traces, sees them too.
     """
     found: dict[str, Tensor] = {}
 
@@ -46,7 +46,7 @@ def captured(network: nn.Module, paths: Sequence[str]) -> Iterator[dict[str, Ten
             raise UnsupportedModelError(f"module {path!r} gives no floating-point tensor; name another module")
         if path in found:
             raise UnsupportedModelError(
-                f"module {path!r} is called more than once in a pass, so an exit after it is ambiguous; name another module"
+                f"module {path!r} is called more than once in a pass, so an exit after it is ambiguous; name another"
             )
         found[path] = features
 
@@ -72,7 +72,7 @@ def evaluating(network: nn.Module) -> Iterator[None]:
 
 def submodule(network: nn.Module, path: str) -> nn.Module:
     """The module at `path`; a UsageError that names the nearest paths otherwise."""
-    modules = dict(network.named_modules())
+    modules: dict[str, nn.Module] = dict(network.named_modules())
     if path in modules and path:
         return modules[path]
     near = difflib.get_close_matches(path, modules, n=3, cutoff=0.3) or [name for name in modules if name][:5]
@@ -88,7 +88,7 @@ def features_at(
     missing = [path for path in paths if path not in found]
     if missing:
         raise UnsupportedModelError(
-            f"module {missing[0]!r} did not run in a forward pass: the model skips it, or calls its forward() directly, "
-            "past the hooks. Name another module, such as the one around it or inside it"
+            f"module {missing[0]!r} did not run in a forward pass: the model skips it, or calls its forward() "
+            "directly, past the hooks. Name another module, such as the one around it or inside it"
         )
     return found, prediction

@@ -1,4 +1,4 @@
-"""The checkpoint file: a network with exits, how it was made and what it was trained on. Reading one executes nothing."""
+"""The checkpoint file: a network with exits, how it was made and trained. Reading one executes nothing."""
 
 from __future__ import annotations
 
@@ -30,8 +30,8 @@ FORMAT, VERSION = "etbac-checkpoint", 1
 class Checkpoint:
     """A trained network and its record.
 
-    `factory` names an entry point of `etbac.models` (or `module:function`), `kwargs` its arguments. `full_sha256` is the
-    hash of the trunk as it was before any exit was trained. `record`: figures of the training, for people.
+    `factory` names an entry point of `etbac.models` (or `module:function`), `kwargs` its arguments. `full_sha256` is
+    the hash of the trunk as it was before any exit was trained. `record`: figures of the training, for people.
     """
 
     network: ExitNetwork
@@ -95,9 +95,9 @@ def write_atomically(content: Mapping[str, Any], path: Path) -> None:
 def load(path: Path, factory: str | None = None) -> Checkpoint:
     """Read a checkpoint and build its network, in evaluation mode.
 
-    `factory` is what the user typed: a registered name, or `module:function`, which is imported and run. Without it only
-    registered factories are used. Raises EtbacError (no such file, not a checkpoint, truncated, another version, damaged),
-    UnsafeFileError (it would execute code), UsageError (a factory that is not registered).
+    `factory` is what the user typed: a registered name, or `module:function`, which is imported and run. Without it
+    only registered factories are used. Raises EtbacError (no such file, not a checkpoint, truncated, another version,
+    damaged), UnsafeFileError (it would execute code), UsageError (a factory that is not registered).
     """
     content = _read(path)
     try:
@@ -176,7 +176,7 @@ def _create(recorded: str, kwargs: Mapping[str, Any], path: Path, typed: str | N
     if typed is None and recorded not in registry.names():
         how = f"--factory {recorded}" if ":" in recorded else "--factory module:function"
         raise UsageError(
-            f"{path} was made by the factory {recorded!r}, which is not registered; if you trust that code, name it: {how}"
+            f"{path} was made by the factory {recorded!r}, which is not registered; if you trust it, name it: {how}"
         )
     name = typed or recorded
     make = registry.user_factory(name) if ":" in name else registry.factory(name)

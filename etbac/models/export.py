@@ -33,8 +33,8 @@ def export_program(network: ExitNetwork, example_inputs: Mapping[str, Any]) -> E
     """Export in evaluation mode, the batch (axis 0) strictly dynamic.
 
     `example_inputs`: every input by name, with a batch of at least 2. The program takes them in the order of
-    `network.inputs` and returns a dictionary with the names of `output_names`. Raises UnsupportedModelError when the model
-    cannot be traced or fixes the batch.
+    `network.inputs` and returns a dictionary with the names of `output_names`. Raises UnsupportedModelError when the
+    model cannot be traced or fixes the batch.
     """
     values = tuple(example_inputs[spec.name] for spec in network.inputs)
     batch = Dim.DYNAMIC

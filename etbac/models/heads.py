@@ -140,8 +140,8 @@ def options_for(name: str | None, features: Tensor, num_classes: int, module: st
     name = name or BY_RANK.get(features.ndim)
     if name is None:
         raise UnsupportedModelError(
-            f"module {module!r} gives features of shape {tuple(features.shape)}; there are heads for [B, C], [B, T, C] and "
-            "[B, C, H, W]. Name another module"
+            f"module {module!r} gives features of shape {tuple(features.shape)}; there are heads for [B, C], "
+            "[B, T, C] and [B, C, H, W]. Name another module"
         )
     if name not in HEADS:
         raise UsageError(f"there is no exit head {name!r}; there are {', '.join(HEADS)}")

@@ -21,7 +21,7 @@ IMAGENET_DEPTHS = (18, 34, 50, 101, 152)
 
 def names() -> tuple[str, ...]:
     """Names of all factories, built-in ones first."""
-    built_in = tuple(f"resnet{depth}" for depth in (*CIFAR_DEPTHS, *IMAGENET_DEPTHS)) + ("vgg16",)
+    built_in = (*(f"resnet{depth}" for depth in (*CIFAR_DEPTHS, *IMAGENET_DEPTHS)), "vgg16")
     return (*built_in, *sorted({point.name for point in entry_points(group="etbac.models")} - set(built_in)))
 
 

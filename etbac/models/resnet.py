@@ -31,7 +31,7 @@ class BasicBlock(nn.Module):
 
 
 class Bottleneck(nn.Module):
-    """1×1, 3×3 (which has the stride) and 1×1 convolutions: [B, C, H, W] -> [B, 4 × channels, H ÷ stride, W ÷ stride]."""
+    """1×1, 3×3 (with the stride) and 1×1 convolutions: [B, C, H, W] -> [B, 4 × channels, H ÷ stride, W ÷ stride]."""
 
     expansion = 4
 

@@ -54,16 +54,15 @@ def get(name: str) -> Loader:
 
 
 def find_folder(loader: Loader, asked: Path | None, recorded: str | None = None, beside: Path | None = None) -> Path:
-    """The first folder that is there: `asked`, the environment's ETBAC_DATA, `recorded`, its name beside the file `beside`.
+    """Where the data lie: `asked`, or else the first folder that is there of ETBAC_DATA in the environment, `recorded`,
+    and the recorded folder's name beside the file `beside`.
 
-    InputError where none is there, or where the one found lacks files.
+    InputError where there is none, or where the one found lacks files.
     """
-    candidates = [asked, _path(os.environ.get("ETBAC_DATA")), _path(recorded)]
+    candidates = [os.environ.get("ETBAC_DATA"), recorded]
     if beside is not None and recorded is not None:
-        candidates.append(beside.parent / Path(recorded).name)
-    places = [place for place in candidates if place is not None]
-    if asked is not None:
-        places = [asked]
+        candidates.append(str(beside.parent / Path(recorded).name))
+    places = [asked] if asked is not None else [Path(place) for place in candidates if place]
     if not places:
         raise InputError(f"no data folder is named; name the folder of {loader.name} with --data or ETBAC_DATA")
     folder = next((place for place in places if place.is_dir()), None)
@@ -72,7 +71,3 @@ def find_folder(loader: Loader, asked: Path | None, recorded: str | None = None,
         raise InputError(f"no data folder at {looked}; name the folder of {loader.name} with --data or ETBAC_DATA")
     loader.check(folder)
     return folder.absolute()
-
-
-def _path(text: str | None) -> Path | None:
-    return Path(text) if text else None

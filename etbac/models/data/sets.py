@@ -41,8 +41,8 @@ class DataSource:
     ) -> DataSet:
         """The set `name` ("train", "fit", "search", "certify", "test").
 
-        The folder is looked for at `folder`, ETBAC_DATA, the recorded place, and under its name beside the file `beside`.
-        Raises InputError where it is not found, lacks files, or holds another number of samples than was recorded.
+        The folder is looked for as in `find_folder`. Raises InputError where it is not found, lacks files, or holds
+        fewer samples than were recorded.
         """
         indices = self.splits.of(name)
         loader = loaders.get(self.loader)
@@ -50,7 +50,7 @@ class DataSource:
         if len(indices) and indices[-1] >= len(part.labels):
             raise InputError(
                 f"the {self.splits.part(name)} part of {self.loader} has {len(part.labels)} samples here, but sample "
-                f"{indices[-1]} was recorded for the set {name!r}: this is another data set. Name the right folder with --data"
+                f"{indices[-1]} was recorded for the set {name!r}: other data. Name the right folder with --data"
             )
         return DataSet(name, preprocessing.apply(part.images[indices]), part.labels[indices])
 

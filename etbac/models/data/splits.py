@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -18,9 +19,14 @@ SETS = ("train", "fit", "search", "certify", "test")
 class Sizes:
     """How many samples of the training part go to each set; the remaining ones are `train`."""
 
-    fit: int = 2_000
-    search: int = 8_000
-    certify: int = 10_000
+    fit: int
+    search: int
+    certify: int
+
+    @staticmethod
+    def share_of(train_size: int) -> Sizes:
+        """A thirtieth to fit, four to search, five to certify: 2,000, 8,000 and 10,000 of 60,000."""
+        return Sizes(train_size // 30, 4 * train_size // 30, 5 * train_size // 30)
 
     @property
     def held_out(self) -> int:
@@ -44,9 +50,15 @@ class Splits:
             raise UsageError(f"there is no set {name!r}; there are {', '.join(self.indices)}")
         return self.indices[name]
 
+    def digest(self) -> str:
+        """SHA-256 (hex) of which samples are in which set."""
+        parts = [f"{name} {chosen.tolist()}" for name, chosen in self.indices.items()]
+        return hashlib.sha256("\n".join(parts).encode()).hexdigest()
 
-def draw(train_size: int, test_size: int, sizes: Sizes, seed: int) -> Splits:
+
+def draw(train_size: int, test_size: int, seed: int, sizes: Sizes | None = None) -> Splits:
     """Draw the sets without replacement; the same seed gives the same sets on every machine."""
+    sizes = sizes or Sizes.share_of(train_size)
     if train_size <= sizes.held_out:
         raise InputError(
             f"{train_size} training samples cannot be split: fit, search and certify take {sizes.held_out} of them and "
