@@ -58,7 +58,8 @@ def agreement(prediction: Prediction, reference: Prediction) -> Right:
     theirs = reference if isinstance(reference, Mapping) else {"prediction": reference}
     if ours.keys() != theirs.keys():
         raise InputError(f"agreement compares the same fields; found {sorted(ours)} and {sorted(theirs)}")
-    return np.logical_and.reduce([_same_decision(ours[name], theirs[name]) for name in ours])
+    right: Right = np.logical_and.reduce([_same_decision(ours[name], theirs[name]) for name in ours])
+    return right
 
 
 METRICS: Mapping[str, Metric] = MappingProxyType(

@@ -25,7 +25,7 @@ def exact_test(n_right: int, harms: int, precision: float) -> float:
         raise ValueError(f"{harms} harms among {n_right} samples")
     if harms == n_right:
         return 1.0
-    return min(1.0, math.exp(_binomial_log_cdf(n_right, harms, precision)[-1]))
+    return min(1.0, math.exp(float(_binomial_log_cdf(n_right, harms, precision)[-1])))
 
 
 def allowed_harms(n_right: int, precision: float, delta: float) -> int:
@@ -77,7 +77,7 @@ def reading_level(delta: float, reading: int) -> float:
     check_delta(delta)
     if reading < 1:
         raise ValueError(f"readings count from 1, not {reading}")
-    return delta / 2 ** (reading - 1)
+    return delta * 0.5 ** (reading - 1)
 
 
 def summed_level(delta: float, reading: int) -> float:
@@ -88,8 +88,8 @@ def summed_level(delta: float, reading: int) -> float:
 def pass_probability(blocks: int, n_search: int, n_certify: int, harms_allowed: int) -> float:
     """The chance that a plan with `blocks` harms on the search set has at most `harms_allowed` on the certify set.
 
-    Thresholds that are cut at harmful samples, one after the other, leave `blocks` statistically equivalent blocks out of
-    n_search + 1 (Tukey, Annals of Mathematical Statistics 18, 1947): their mass, the harm rate, is
+    Thresholds that are cut at harmful samples, one after the other, leave `blocks` statistically equivalent blocks out
+    of n_search + 1 (Tukey, Annals of Mathematical Statistics 18, 1947): their mass, the harm rate, is
     Beta(blocks, n_search + 1 - blocks), and the harms among n_certify new samples are beta-binomial.
     """
     if harms_allowed < 0:
@@ -102,7 +102,7 @@ def pass_probability(blocks: int, n_search: int, n_certify: int, harms_allowed: 
     none = math.lgamma(b + n_certify) + math.lgamma(a + b) - math.lgamma(b) - math.lgamma(a + b + n_certify)
     k = np.arange(harms_allowed, dtype=np.float64)
     steps = np.log((n_certify - k) * (a + k)) - np.log((k + 1) * (b + n_certify - k - 1))
-    return min(1.0, math.exp(_log_cdf(none, steps)[-1]))
+    return min(1.0, math.exp(float(_log_cdf(none, steps)[-1])))
 
 
 def check_precision(precision: float) -> None:

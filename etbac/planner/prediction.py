@@ -13,9 +13,9 @@ from etbac.profiles.matrix import Floats, Matrix
 def stage_costs(matrix: Matrix, batch: int, shares: npt.ArrayLike) -> Floats:
     """Expected milliseconds that a stage costs a batch, [stages, shares], when a share of all samples reaches it.
 
-    In a batch of random composition the number of rows that reach a stage is Binomial(batch, share): each size is priced
-    with the matrix, and nobody costs nothing. The sum over the stages is the batch's expected latency, because an
-    expectation is linear however the stages' sizes depend on each other.
+    In a batch of random composition the number of rows that reach a stage is Binomial(batch, share): each size is
+    priced with the matrix, and nobody costs nothing. The sum over the stages is the batch's expected latency, because
+    an expectation is linear however the stages' sizes depend on each other.
     """
     share = np.clip(np.asarray(shares, np.float64), 1e-300, 1.0)[:, None]
     rows = np.arange(batch + 1)

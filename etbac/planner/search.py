@@ -1,11 +1,11 @@
 """Thresholds that minimise the predicted latency within a budget of harm.
 
 What makes the search finite: letting a harmless sample leave earlier costs nothing and lowers every later stage, so a
-best threshold always stands just above a harmful sample's confidence. An exit that is used therefore lets d = 0, 1, 2, …
-harmful samples go, and stops below the next one: it takes d + 1 blocks of the budget (see
+best threshold always stands just above a harmful sample's confidence. An exit that is used therefore lets
+d = 0, 1, 2, … harmful samples go, and stops below the next one: it takes d + 1 blocks of the budget (see
 `guarantee.pass_probability`). Dynamic programming over exits and blocks would be exact if a state were the blocks
-spent; it is also *who* survives, so a beam keeps several states for each number of blocks, ranked by the cost so far and
-by what their survivors would go on to cost under the best plan known (a rollout), which the next round improves on.
+spent; it is also *who* survives, so a beam keeps several states for each number of blocks, ranked by the cost so far
+and by what their survivors would go on to cost under the best plan known (a rollout), which the next round improves.
 """
 
 from __future__ import annotations
@@ -91,8 +91,10 @@ def _sweep(statistics: ExitStatistics, costs: Floats, most_blocks: int, best: Ca
 
 @dataclass(frozen=True)
 class _Order:
-    """Samples by falling confidence. `tied_from[i]` is the first place with the confidence of place i; NaN never leaves,
-    so only the first `valid` places can."""
+    """Samples by falling confidence.
+
+    `tied_from[i]` is the first place with the confidence of place i; NaN never leaves, so only the first `valid` can.
+    """
 
     samples: npt.NDArray[np.intp]
     confidence: npt.NDArray[np.float32]

@@ -1,0 +1,127 @@
+"""`etbac plan`: choose exits and thresholds at a precision, and certify them."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import click
+
+from etbac.cli.common import Output, engine_dir_option, standard
+
+if TYPE_CHECKING:
+    from rich.table import Table
+
+    from etbac.contract import Plan
+
+
+@click.command("plan", epilog="Example: etbac plan --precision 0.9968 --batch-size 16")
+@engine_dir_option
+@click.option(
+    "--precision",
+    type=float,
+    default=0.9968,
+    show_default=True,
+    help="The chain's metric ÷ the full model's that must be kept.",
+)
+@click.option("--delta", type=float, default=0.05, show_default=True, help="Level: 0.05 certifies at 95% confidence.")
+@click.option(
+    "--data",
+    type=click.Path(path_type=Path),
+    help="An .npz file of inputs by name and labels, or the data set's folder.  [default: as the checkpoint recorded]",
+)
+@click.option("--metric", help="accuracy, or agreement, which needs no labels.  [default: the checkpoint's]")
+@click.option("--batch-size", type=int, help="The batch size to be fast at.  [default: 16, or the chain's largest]")
+@click.option(
+    "--uncertified", is_flag=True, help="Where it cannot be certified, write the search set's plan all the same."
+)
+@click.option("--seed", type=int, default=0, show_default=True, help="Splits an .npz file into search and certify set.")
+@standard
+def cli(
+    output: Output,
+    engine_dir: Path,
+    precision: float,
+    delta: float,
+    data: Path | None,
+    metric: str | None,
+    batch_size: int | None,
+    uncertified: bool,
+    seed: int,
+) -> None:
+    """Choose a threshold for every exit on the search set and certify the precision once on the certify set."""
+    from etbac.planner.plan import plan
+
+    with output.progress() as progress:
+
+        def bar(name: str, whole: int) -> Callable[[int], None]:
+            task = progress.add_task(name, total=whole)
+            return lambda done: progress.advance(task, done)
+
+        made = plan(
+            engine_dir,
+            precision,
+            delta,
+            data=data,
+            metric=metric,
+            batch_size=batch_size,
+            uncertified=uncertified,
+            seed=seed,
+            note=output.note,
+            bar=bar,
+        )
+    output.result(made.to_json(), exits_table(made), latency_table(made), *sentences(made))
+
+
+def exits_table(made: Plan) -> Table:
+    """Each exit's threshold, the share of samples that leave there, and how good it is alone."""
+    from rich.table import Table
+
+    search = made.search
+    table = Table("exit", "threshold", "samples leave", f"{search['metric']} alone")
+    for exit_id in made.exits:
+        threshold = made.thresholds.get(exit_id)
+        table.add_row(
+            str(exit_id),
+            "–" if threshold is None else f"{threshold:.4f}",
+            f"{search['shares'][str(exit_id)]:.1%}",
+            f"{search['exits'][str(exit_id)]:.4f}",
+        )
+    table.add_row("end", "", f"{search['shares']['0']:.1%}", f"{search['exits']['0']:.4f}")
+    return table
+
+
+def latency_table(made: Plan) -> Table:
+    """Predicted milliseconds of a batch: the chain, everybody at one exit, the full model."""
+    from rich.table import Table
+
+    cut = made.search["static_cut"]
+    table = Table("batch", "chain ms", "full model ms", "chain is lower by", "best static cut ms")
+    for size, row in made.predicted.items():
+        saved = 1 - row["chain_ms"] / row["full_ms"]
+        static = "–" if cut is None else f"{cut['predicted'][str(size)]:.3f} (exit {cut['exit_id']})"
+        table.add_row(str(size), f"{row['chain_ms']:.3f}", f"{row['full_ms']:.3f}", f"{saved:.1%}", static)
+    return table
+
+
+def sentences(made: Plan) -> list[str]:
+    """What is certified, or why nothing is; and where exits don't pay."""
+    search, certificate = made.search, made.certificate
+    lines = [
+        f"on the search set ({search['n']:,} samples): precision {search['precision']:.4f}, {search['harms']} harms"
+    ]
+    if certificate is None:
+        lines.append(f"not certified: {made.reason}")
+    else:
+        lines.append(
+            f"certified: precision ≥ {made.precision:g} at {100 * (1 - certificate['level']):.4g}% confidence "
+            f"({certificate['harms']} harms among {certificate['n']:,} samples that the full model gets right; reading "
+            f"{certificate['reading']} of this set, all its readings hold together at "
+            f"{100 * (1 - certificate['levels_summed']):.4g}%)"
+        )
+    predicted = made.predicted.get(search["batch_size"])
+    if not made.thresholds:
+        lines.append("no exit pays: every sample takes the whole chain")
+    elif predicted is not None and predicted["chain_ms"] >= predicted["full_ms"]:
+        lines.append("the full model alone is predicted to be faster than this chain")
+    return lines

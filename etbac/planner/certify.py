@@ -1,0 +1,143 @@
+"""The one test on the certify set, and what is said of it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from etbac.engine_dir import EngineDir, count_reading
+from etbac.metrics import Metric
+from etbac.planner.collect import collect
+from etbac.planner.guarantee import allowed_harms, best_precision, reading_level, samples_needed, summed_level
+from etbac.planner.samples import SampleSet
+from etbac.planner.search import Candidate
+from etbac.planner.sequence import Trial, run_sequence
+from etbac.planner.statistics import Bools
+from etbac.runtime.chain import Chain
+
+
+@dataclass(frozen=True)
+class Certification:
+    """One reading of a certify set: which reading, the level of its tests, and the candidates in their order."""
+
+    precision: float
+    delta: float
+    reading: int
+    samples: int
+    set_sha256: str
+    trials: Sequence[Trial]
+
+    @property
+    def level(self) -> float:
+        return reading_level(self.delta, self.reading)
+
+    @property
+    def winner(self) -> Trial | None:
+        """The last candidate that passed: the fastest that is certified."""
+        passed = [trial for trial in self.trials if trial.passed]
+        return passed[-1] if passed else None
+
+    @property
+    def failure(self) -> str:
+        """A sentence with what the most cautious plan did and what it would have taken."""
+        first = self.trials[0]
+        n, harms = first.n_right, first.harms
+        needed = samples_needed(self.precision, self.level, harms / n)
+        more = (
+            f"about {needed:,} such samples would certify it at this rate of harm"
+            if needed
+            else "no number of samples would certify it at this rate of harm"
+        )
+        return (
+            f"precision {self.precision:g} is not certified at {confidence(self.level)} confidence: of {n:,} samples "
+            f"that the full model gets right, the most cautious plan loses {harms:,}, and "
+            f"{max(0, allowed_harms(n, self.precision, self.level)):,} are allowed "
+            f"({floored(best_precision(n, harms, self.level))} is what can be certified; {more})"
+        )
+
+    def certificate(self, trial: Trial, chain: Chain, metric: Metric) -> dict[str, Any]:
+        """What a plan records of its test, and what it was made with."""
+        return {
+            "test": "exact",
+            "metric": metric.name,
+            "precision": self.precision,
+            "level": self.level,
+            "reading": self.reading,
+            "levels_summed": summed_level(self.delta, self.reading),
+            "samples": self.samples,
+            "n": trial.n_right,
+            "harms": trial.harms,
+            "p_value": trial.p_value,
+            "best_precision": best_precision(trial.n_right, trial.harms, self.level),
+            "sequence": [_outcome(each) for each in self.trials],
+            "set_sha256": self.set_sha256,
+            **made_with(chain),
+        }
+
+
+def certify(
+    chain: Chain,
+    samples: SampleSet,
+    full_right: Bools,
+    metric: Metric,
+    sequence: Sequence[Candidate],
+    precision: float,
+    delta: float,
+    progress: Callable[[int], None] = lambda done: None,
+) -> Certification:
+    """Count a reading of the set, then read it: every candidate of the fixed sequence is tested until one fails.
+
+    `full_right` [n]: which samples the full model gets right. The test is conditional on it, so it may be known before.
+    """
+    sha256 = samples.sha256
+    reading = count_reading(chain.engine_dir, sha256)
+    statistics = collect(chain, samples, metric, full_right, progress)
+    trials = run_sequence(sequence, statistics, precision, reading_level(delta, reading))
+    return Certification(precision, delta, reading, len(samples), sha256, trials)
+
+
+def next_level(engine_dir: EngineDir, samples: SampleSet, delta: float) -> float:
+    """The level at which the set's next reading is tested."""
+    return reading_level(delta, engine_dir.readings().get(samples.sha256, 0) + 1)
+
+
+def too_few(samples: int, n_right: int, precision: float, level: float) -> str:
+    """The sentence for a set that could not certify the precision even without a single harm."""
+    return (
+        f"{samples:,} samples, {n_right:,} of them right by the full model, cannot certify precision {precision:g} at "
+        f"{confidence(level)} confidence ({samples_needed(precision, level):,} such samples are needed; "
+        f"{n_right:,} reach {floored(best_precision(n_right, 0, level))} at best)"
+    )
+
+
+def made_with(chain: Chain) -> Mapping[str, Any]:
+    """What a certificate holds for: run with anything else, it says nothing."""
+    directory = chain.engine_dir
+    return {
+        "segments": list(directory.segment_hashes),
+        "full": directory.manifest.files[directory.manifest.full],
+        "backend": chain.backend,
+        "device": chain.device,
+        "dtype": chain.dtype,
+    }
+
+
+def confidence(level: float) -> str:
+    """0.05 -> 95%."""
+    return f"{100 * (1 - level):.4g}%"
+
+
+def floored(precision: float) -> str:
+    """Four digits, never rounded up."""
+    return f"{int(precision * 10_000) / 10_000:.4f}"
+
+
+def _outcome(trial: Trial) -> dict[str, Any]:
+    return {
+        "harms": trial.harms,
+        "p_value": trial.p_value,
+        "passed": trial.passed,
+        "predicted_ms": trial.candidate.cost_ms,
+        "thresholds": {str(exit_id): threshold for exit_id, threshold in trial.candidate.thresholds.items()},
+    }

@@ -1,0 +1,171 @@
+"""`etbac plan`: thresholds chosen on the search set, tested once on the certify set, priced with the matrix."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from etbac.contract import FULL_MODEL_ID, Plan
+from etbac.engine_dir import write_plan
+from etbac.errors import EtbacError, UsageError
+from etbac.metrics import Metric
+from etbac.metrics import metric as find_metric
+from etbac.planner.certify import certify, next_level, too_few
+from etbac.planner.collect import check_labels, collect, judge_full, passes
+from etbac.planner.guarantee import check_delta, check_precision
+from etbac.planner.prediction import chain_latency, stage_costs
+from etbac.planner.samples import SampleSet, load_search_and_certify
+from etbac.planner.search import Candidate, cheapest
+from etbac.planner.sequence import candidates
+from etbac.planner.static_cut import static_cut
+from etbac.planner.statistics import ExitStatistics
+from etbac.profiles.matrix import Floats, Matrix
+from etbac.profiles.profiler import find_or_make
+from etbac.runtime.chain import Chain, load
+
+BATCH_SIZE = 16
+
+Note = Callable[[str], None]
+Bar = Callable[[str, int], Callable[[int], None]]
+"""(what is being done, its whole) -> a function that takes what has been done since."""
+
+
+def plan(
+    engine_dir: Path | str,
+    precision: float = 0.9968,
+    delta: float = 0.05,
+    *,
+    data: Path | None = None,
+    metric: str | None = None,
+    batch_size: int | None = None,
+    uncertified: bool = False,
+    seed: int = 0,
+    note: Note = lambda sentence: None,
+    bar: Bar = lambda name, whole: lambda done: None,
+) -> Plan:
+    """Choose a threshold for every exit, certify what they keep, and put the plan in force.
+
+    The chain is made fast at `batch_size` (16, or the chain's largest if that is less); what is certified, at level
+    `delta`, is that its metric is at least `precision` times the full model's. `data`: an .npz file (inputs by name,
+    `labels`), split in halves by `seed`, or the folder of the checkpoint's data set; by default where the checkpoint
+    recorded it. `metric`: by default the checkpoint's.
+
+    Raises EtbacError, and changes nothing, where the precision cannot be certified; with `uncertified` the search
+    set's plan is put in force instead, marked and with the reason.
+    """
+    check_precision(precision)
+    check_delta(delta)
+    judge = None if metric is None else find_metric(metric)
+    with load(engine_dir) as chain:
+        directory = chain.engine_dir
+        judge = judge or find_metric(directory.manifest.metric)
+        batch = _batch_size(batch_size, directory.manifest.max_batch)
+        search_set, certify_set = load_search_and_certify(directory, data, seed)
+        check_labels(search_set, judge)
+
+        profile = find_or_make(chain, note)
+        search = collect(chain, search_set, judge, progress=bar("search set", passes(judge) * len(search_set)))
+        costs = stage_costs(profile.matrix, batch, np.arange(search.n + 1) / search.n)
+        outcome = _certified(chain, certify_set, judge, search, costs, precision, delta, bar)
+        if outcome.reason is not None and not uncertified:
+            raise EtbacError(outcome.reason)
+        chosen = outcome.candidate or cheapest(search, costs, int((1 - precision) * search.n_right))
+        made = Plan(
+            exits=chain.exits,
+            thresholds=dict(chosen.thresholds),
+            precision=precision,
+            certified=outcome.certificate is not None,
+            reason=outcome.reason,
+            certificate=outcome.certificate,
+            predicted=_predicted(profile.matrix, search, chosen),
+            search=_figures(search, chosen, profile.matrix, batch, precision, delta, judge, search_set.sha256),
+        )
+        write_plan(directory, profile.name, made)
+    return made
+
+
+@dataclass(frozen=True)
+class _Outcome:
+    """A certified candidate with its certificate, or the reason why there is none."""
+
+    candidate: Candidate | None = None
+    certificate: Mapping[str, Any] | None = None
+    reason: str | None = None
+
+
+def _certified(
+    chain: Chain,
+    samples: SampleSet,
+    judge: Metric,
+    search: ExitStatistics,
+    costs: Floats,
+    precision: float,
+    delta: float,
+    bar: Bar,
+) -> _Outcome:
+    """Fix the sequence of candidates before any exit's answer on the certify set is known, then test it."""
+    full_right = judge_full(chain, samples, judge, bar("certify set: full model", len(samples)))
+    n_right, level = int(full_right.sum()), next_level(chain.engine_dir, samples, delta)
+    sequence = candidates(search, costs, n_right, precision, level)
+    if not sequence:
+        return _Outcome(reason=f"{too_few(len(samples), n_right, precision, level)}. Add data with --data")
+    progress = bar("certify set: exits", len(samples))
+    done = certify(chain, samples, full_right, judge, sequence, precision, delta, progress)
+    if done.winner is None:
+        return _Outcome(reason=f"{done.failure}. Ask for a lower --precision, or add data with --data")
+    return _Outcome(done.winner.candidate, done.certificate(done.winner, chain, judge))
+
+
+def _batch_size(asked: int | None, largest: int) -> int:
+    if asked is None:
+        return min(BATCH_SIZE, largest)
+    if not 1 <= asked <= largest:
+        raise UsageError(f"--batch-size {asked}: this chain runs batches of 1 to {largest}")
+    return asked
+
+
+def _predicted(matrix: Matrix, search: ExitStatistics, chosen: Candidate) -> dict[int, dict[str, float]]:
+    """At every batch size of the profile, for samples like those of the search set."""
+    reach = search.replay(chosen.thresholds).survivors / search.n
+    return {
+        size: {"chain_ms": chain_latency(matrix, size, reach), "full_ms": matrix.full_at(size)}
+        for size in matrix.batch_sizes
+    }
+
+
+def _figures(
+    search: ExitStatistics,
+    chosen: Candidate,
+    matrix: Matrix,
+    batch: int,
+    precision: float,
+    delta: float,
+    judge: Metric,
+    sha256: str,
+) -> dict[str, Any]:
+    """What the search set says of the plan, of each exit alone and of the best static cut."""
+    replay, stages = search.replay(chosen.thresholds), (*search.exits, FULL_MODEL_ID)
+    cut = static_cut(search, precision, delta)
+    return {
+        "metric": judge.name,
+        "set_sha256": sha256,
+        "n": search.n,
+        "n_right": search.n_right,
+        "harms": replay.harms,
+        "precision": replay.precision if search.n_right else None,
+        "batch_size": batch,
+        "full": search.n_right / search.n,
+        "exits": {str(id_): float(right.mean()) for id_, right in zip(stages, search.right, strict=True)},
+        "shares": {str(id_): float(share) for id_, share in zip(stages, replay.shares, strict=True)},
+        "static_cut": None
+        if cut is None
+        else {
+            "exit_id": cut.exit_id,
+            "precision": cut.precision,
+            "predicted": {str(size): cut.latency(matrix, size) for size in matrix.batch_sizes},
+        },
+    }

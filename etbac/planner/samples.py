@@ -1,0 +1,124 @@
+"""The two sets that a plan is made from: search (to choose) and certify (to test, once)."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from etbac.contract import TensorSpec
+from etbac.engine_dir import EngineDir
+from etbac.errors import EtbacError, InputError, UsageError
+
+Array = npt.NDArray[Any]
+LABELS = "labels"
+
+
+@dataclass(frozen=True)
+class SampleSet:
+    """Inputs as the model takes them, by name, and one label a sample (None: there are none)."""
+
+    specs: tuple[TensorSpec, ...]
+    inputs: Mapping[str, Array]
+    labels: Array | None
+
+    def __len__(self) -> int:
+        spec = _batched(self.specs)
+        return int(self.inputs[spec.name].shape[spec.batch_axis or 0])
+
+    @property
+    def sha256(self) -> str:
+        """Hash (hex) over names, dtypes, shapes and bytes: what readings of a set are counted by."""
+        digest = hashlib.sha256()
+        named = {**self.inputs} if self.labels is None else {**self.inputs, LABELS: self.labels}
+        for name, array in sorted(named.items()):
+            digest.update(f"{name} {array.dtype.str} {array.shape}\n".encode())
+            digest.update(np.ascontiguousarray(array).data)
+        return digest.hexdigest()
+
+    def take(self, rows: npt.NDArray[np.intp] | slice) -> SampleSet:
+        """Those samples; inputs without a batch go along whole."""
+        inputs = {spec.name: _rows(self.inputs[spec.name], spec.batch_axis, rows) for spec in self.specs}
+        return SampleSet(self.specs, inputs, None if self.labels is None else self.labels[rows])
+
+    def batches(self, size: int) -> Iterator[SampleSet]:
+        for start in range(0, len(self), size):
+            yield self.take(slice(start, start + size))
+
+
+def load_search_and_certify(engine_dir: EngineDir, data: Path | None, seed: int) -> tuple[SampleSet, SampleSet]:
+    """From an .npz file, split in halves by `seed`; otherwise the sets that the checkpoint recorded.
+
+    They are looked for in `data`, then where they were. Raises InputError or UsageError where there are none.
+    """
+    if data is not None and data.is_file():
+        return split(read_npz(data, engine_dir.manifest.inputs), seed)
+    if data is not None and not data.exists():
+        raise InputError(f"--data {data}: there is no such file or folder")
+    return _recorded(engine_dir, data)
+
+
+def split(samples: SampleSet, seed: int) -> tuple[SampleSet, SampleSet]:
+    """Two disjoint halves, drawn by `seed`."""
+    if len(samples) < 2:
+        raise InputError(f"{len(samples)} sample cannot be split into a search and a certify set; give more data")
+    order = np.random.default_rng(seed).permutation(len(samples))
+    middle = len(order) // 2
+    return samples.take(np.sort(order[:middle])), samples.take(np.sort(order[middle:]))
+
+
+def read_npz(path: Path, specs: tuple[TensorSpec, ...]) -> SampleSet:
+    """An .npz file with one array for each input of the model, by name, and `labels` where the metric needs them."""
+    try:
+        with np.load(path, allow_pickle=False) as file:
+            arrays = dict(file)
+    except (ValueError, TypeError, EOFError, OSError) as error:
+        raise InputError(f"--data {path} cannot be read as an .npz file of plain arrays ({error})") from None
+    wanted = [spec.name for spec in specs]
+    if missing := [name for name in wanted if name not in arrays]:
+        raise InputError(
+            f"--data {path} has no array {missing[0]!r}; it holds {', '.join(arrays) or 'nothing'}, and the "
+            f"model takes {', '.join(wanted)}"
+        )
+    samples = SampleSet(specs, {name: arrays[name] for name in wanted}, arrays.get(LABELS))
+    if samples.labels is not None and samples.labels.shape[:1] != (len(samples),):
+        raise InputError(f"--data {path} has {len(samples)} samples, but labels of shape {list(samples.labels.shape)}")
+    return samples
+
+
+def _recorded(engine_dir: EngineDir, folder: Path | None) -> tuple[SampleSet, SampleSet]:
+    path = Path(str(engine_dir.manifest.source.get("path", "")))
+    if path.suffix != ".pt":
+        raise UsageError(
+            f"{engine_dir.path} was not compiled from a checkpoint that records its data; give an .npz file of inputs "
+            "by name and labels with --data"
+        )
+    if not path.exists():
+        raise UsageError(
+            f"the checkpoint {path}, which records the data, is not there any more; put it back, or give an .npz file "
+            "of inputs by name and labels with --data"
+        )
+    if hashlib.sha256(path.read_bytes()).hexdigest() != engine_dir.manifest.source.get("sha256"):
+        raise EtbacError(
+            f"{path} has changed since {engine_dir.path} was compiled from it, and may record other sets; "
+            f"compile it again: {engine_dir.rebuild}"
+        )
+    from etbac.models import checkpoint as checkpoints
+
+    checkpoint = checkpoints.load(path)
+    sets = (checkpoints.load_set(checkpoint, name, folder) for name in ("search", "certify"))
+    search, certify = (SampleSet(engine_dir.manifest.inputs, each.inputs, each.labels) for each in sets)
+    return search, certify
+
+
+def _batched(specs: tuple[TensorSpec, ...]) -> TensorSpec:
+    return next(spec for spec in specs if spec.batch_axis is not None)
+
+
+def _rows(array: Array, axis: int | None, rows: npt.NDArray[np.intp] | slice) -> Array:
+    return array if axis is None else array[(slice(None),) * axis + (rows,)]

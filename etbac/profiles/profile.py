@@ -1,0 +1,174 @@
+"""A profile: the inference time matrix with all that was measured, as an object, as JSON and as CSV."""
+
+from __future__ import annotations
+
+import csv
+import io
+import json
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
+from typing import Any
+
+import numpy as np
+
+from etbac.profiles.matrix import Matrix
+from etbac.profiles.timer import Timing
+
+SCHEMA_VERSION = 1
+NOISY = 0.10
+"""Spread of a typical timing from which a machine's figures are not to be trusted."""
+
+
+@dataclass(frozen=True)
+class Row:
+    """One engine at every batch size: a segment that ends at `exit_id` (0 for the last), or the full model."""
+
+    engine: str
+    exit_id: int
+    timings: tuple[Timing, ...]
+
+
+@dataclass(frozen=True)
+class ChainTiming:
+    """The whole chain at one batch size. `exits` says how rows left ("evenly", "as planned"); `sizes` are the rows that
+    each stage ran; `matrix_ms` is the sum of the engines' medians at those sizes."""
+
+    exits: str
+    batch: int
+    sizes: tuple[int, ...]
+    timing: Timing
+    matrix_ms: float
+
+    @property
+    def ratio(self) -> float:
+        """Chain ÷ Σ matrix: what running the engines together costs beyond each of them alone."""
+        return self.timing.median_ms / self.matrix_ms
+
+
+@dataclass(frozen=True)
+class Profile:
+    """Measured latency of one chain on one machine.
+
+    `segments` and `full` are the SHA-256 of the files measured; `rows` the segments in the order of the chain, then the
+    full model; `machine` as `device.describe` gives it.
+    """
+
+    backend: str
+    device: str
+    dtype: str
+    segments: tuple[str, ...]
+    full: str
+    machine: Mapping[str, Any]
+    batch_sizes: tuple[int, ...]
+    rows: tuple[Row, ...]
+    chain: tuple[ChainTiming, ...]
+    seconds: float
+
+    @property
+    def name(self) -> str:
+        """As in the names of its files."""
+        return f"{self.backend}-{self.device}-{self.dtype}"
+
+    @property
+    def matrix(self) -> Matrix:
+        """The medians."""
+        medians = np.array([[timing.median_ms for timing in row.timings] for row in self.rows])
+        return Matrix(tuple(row.exit_id for row in self.rows[:-1]), self.batch_sizes, medians[:-1], medians[-1])
+
+    @property
+    def noise(self) -> float:
+        """Spread of the typical (median) engine timing."""
+        return float(np.median([timing.spread for row in self.rows for timing in row.timings]))
+
+    @property
+    def warning(self) -> str | None:
+        """A sentence where the machine was too noisy for the figures to be trusted."""
+        if self.noise <= NOISY:
+            return None
+        return (
+            f"this machine is too noisy to trust these figures: the middle half of a typical engine's timings spreads "
+            f"over {self.noise:.0%} of their median ({NOISY:.0%} is the limit); end other work and run "
+            "etbac profile again"
+        )
+
+    def to_json(self) -> dict[str, Any]:
+        sizes = self.batch_sizes
+        return {
+            "schema": SCHEMA_VERSION,
+            "backend": self.backend,
+            "device": self.device,
+            "dtype": self.dtype,
+            "segments": list(self.segments),
+            "full": self.full,
+            "machine": dict(self.machine),
+            "batch_sizes": list(sizes),
+            "engines": [
+                {
+                    "engine": row.engine,
+                    "exit_id": row.exit_id,
+                    "timings": [
+                        {"batch": size, **_finite(timing)} for size, timing in zip(sizes, row.timings, strict=True)
+                    ],
+                }
+                for row in self.rows
+            ],
+            "chain": [
+                {
+                    "exits": each.exits,
+                    "batch": each.batch,
+                    "sizes": list(each.sizes),
+                    **_finite(each.timing),
+                    "matrix_ms": each.matrix_ms,
+                    "ratio": each.ratio,
+                }
+                for each in self.chain
+            ],
+            "noise": self.noise,
+            "seconds": self.seconds,
+        }
+
+    @staticmethod
+    def from_json(data: Mapping[str, Any]) -> Profile:
+        return Profile(
+            backend=data["backend"],
+            device=data["device"],
+            dtype=data["dtype"],
+            segments=tuple(data["segments"]),
+            full=data["full"],
+            machine=data["machine"],
+            batch_sizes=tuple(data["batch_sizes"]),
+            rows=tuple(
+                Row(row["engine"], row["exit_id"], tuple(map(_timing, row["timings"]))) for row in data["engines"]
+            ),
+            chain=tuple(
+                ChainTiming(each["exits"], each["batch"], tuple(each["sizes"]), _timing(each), each["matrix_ms"])
+                for each in data["chain"]
+            ),
+            seconds=data["seconds"],
+        )
+
+    def to_json_text(self) -> str:
+        return json.dumps(self.to_json(), indent=2, allow_nan=False) + "\n"
+
+    def to_csv_text(self) -> str:
+        """One line per engine and batch size, then the chain's."""
+        text = io.StringIO()
+        fields = [*Timing.__dataclass_fields__]
+        out = csv.writer(text, lineterminator="\n")
+        out.writerow(["engine", "exit_id", "batch", *fields])
+        for row in self.rows:
+            for size, timing in zip(self.batch_sizes, row.timings, strict=True):
+                out.writerow([row.engine, row.exit_id, size, *_finite(timing).values()])
+        for each in self.chain:
+            out.writerow([f"chain, exits {each.exits}", "", each.batch, *_finite(each.timing).values()])
+        return text.getvalue()
+
+
+def _finite(timing: Timing) -> dict[str, Any]:
+    """JSON has no infinity: an unbounded error is None."""
+    return {**asdict(timing), "error": timing.error if np.isfinite(timing.error) else None}
+
+
+def _timing(data: Mapping[str, Any]) -> Timing:
+    values = {name: data[name] for name in Timing.__dataclass_fields__}
+    return Timing(**{**values, "error": np.inf if values["error"] is None else values["error"]})
