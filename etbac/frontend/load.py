@@ -50,6 +50,12 @@ def load_model(spec: str | Path, options: LoadOptions | None = None) -> ExitMode
         exit_model = from_onnx(Path(spec), options.exits)
         exit_model.source = {**exit_model.source, "sha256": _sha256(Path(spec))}
         return exit_model
+    if kind is Kind.EXPORTED_PROGRAM:
+        from etbac.frontend.exported_program import from_exported_program
+
+        exit_model = from_exported_program(Path(spec), options.exits, options.trust)
+        exit_model.source = {**exit_model.source, "sha256": _sha256(Path(spec))}
+        return exit_model
     raise UsageError(f"{spec}: models of kind {kind.value} are not read")
 
 

@@ -45,15 +45,18 @@ def from_module(network: ExitNetwork, example_inputs: Mapping[str, Any], source:
 
 def from_program(
     program: torch.export.ExportedProgram,
-    input_names: Sequence[str],
+    input_names: Sequence[str] | None,
     output_names: Sequence[str],
     where: str,
     source: Mapping[str, Any],
     asked: Sequence[str] = (),
 ) -> ExitModel:
-    """Translate an exported program to ONNX opset 18 and read its exits; inputs and outputs get these names."""
+    """Translate an exported program to ONNX opset 18 and read its exits.
+
+    Inputs and outputs get these names; without `input_names` the inputs keep those of the program.
+    """
     model = _translate(program, where)
-    for value, name in zip(model.graph.inputs, input_names, strict=True):
+    for value, name in zip(model.graph.inputs, input_names or (), strict=input_names is not None):
         value.name = name
     _name_outputs(model.graph, output_names)
     return to_exit_model(model, where, asked=asked, source=source)
