@@ -29,8 +29,8 @@ def cli(output: Output) -> None:
     backends = {name: registry.get(name).available() for name in registry.names()}
     table = Table("backend", "usable", "version", "device", "found", "install")
     for name, found in backends.items():
-        usable = "yes" if found.usable else "no"
-        table.add_row(name, usable, found.version or "–", found.device, found.detail, "" if found.usable else found.install)
+        usable, install = ("yes", "") if found.usable else ("no", found.install)
+        table.add_row(name, usable, found.version or "–", found.device, found.detail, install)
 
     packages = Table("package", "version", "used to", "install")
     for package, (use, extra) in OPTIONAL.items():

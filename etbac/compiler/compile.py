@@ -6,7 +6,6 @@ load_model ─> uncut copy (the reference) ─┐
 
 from __future__ import annotations
 
-import tempfile
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -16,8 +15,7 @@ import numpy as np
 import onnx_ir as ir
 
 from etbac.backends import registry
-from etbac.compiler.serialization import add_models, save_uncut
-from etbac.compiler.uncut import UncutModel, all_draws
+from etbac.compiler.serialization import add_models
 from etbac.contract import Manifest, SegmentEntry, TensorSpec
 from etbac.engine_dir import EngineDir, Writer
 from etbac.errors import UsageError
@@ -30,6 +28,7 @@ from etbac.passes.pipeline import Hook
 from etbac.passes.split import split_at_exits
 from etbac.runtime.chain import Chain
 from etbac.verification.chain import BATCHES, Inputs, Report, verify_chain
+from etbac.verification.uncut import UncutModel, all_draws
 
 if TYPE_CHECKING:
     from etbac.models.attach import ExitNetwork
@@ -42,8 +41,8 @@ MAX_BATCH = 32
 class CompileOptions:
     """How to compile.
 
-    `exits`: ids to keep, None for all. `gate`: for all exits, None for the default. `samples`: real inputs by name, to be
-    kept in the directory; None for made-up ones. `load`: how to read the model file. `hook`: called after each pass.
+    `exits`: ids to keep, None for all. `gate`: for all exits, None for the default. `samples`: real inputs by name, to
+    be kept in the directory; None for made-up ones. `load`: how to read the model file. `hook`: called after each pass.
     """
 
     exits: Sequence[int] | None = None
@@ -91,20 +90,19 @@ def compile_model(exit_model: ExitModel, path: Path, options: CompileOptions) ->
     """Run the passes on `exit_model` (in place), split it, verify the chain and put it in force at `path`."""
     _require_valid(exit_model, options)
     specs = exit_model.input_specs()
-    with tempfile.TemporaryDirectory() as scratch:
-        uncut = save_uncut(exit_model, Path(scratch))
+    with UncutModel(exit_model) as reference, Writer(path) as writer:
         full = _full_model(exit_model.copy(), options)
         kept = None if options.exits is None else tuple(options.exits)
         exit_model = model_passes(exit_model, PassOptions(exits=kept, gate=options.gate, hook=options.hook))
         segments = [segment_passes(part, options.hook) for part in split_at_exits(exit_model, options.max_batch)]
-        with UncutModel(uncut, exit_model) as reference, Writer(path) as writer:
-            draws = all_draws(specs, reference, options.samples)
-            samples = draws["random"](SAMPLES) if options.samples is None else options.samples
-            manifest = _add_files(writer, exit_model, segments, full, samples, specs, options)
-            with Chain(writer.stage(manifest), registry.get(options.backend)) as chain:
-                report = verify_chain(chain, reference, draws, sorted({*BATCHES, options.max_batch})).require()
-            committed = writer.commit(manifest)
-            return Compiled(committed, segments, report, writer.dropped_plan)
+
+        draws = all_draws(specs, reference, options.samples)
+        samples = draws["random"](SAMPLES) if options.samples is None else options.samples
+        manifest = _add_files(writer, exit_model, segments, full, samples, specs, options)
+        with Chain(writer.stage(manifest), registry.get(options.backend)) as chain:
+            report = verify_chain(chain, reference, draws, sorted({*BATCHES, options.max_batch})).require()
+        committed = writer.commit(manifest)
+        return Compiled(committed, segments, report, writer.dropped_plan)
 
 
 def _full_model(exit_model: ExitModel, options: CompileOptions) -> ir.Model:

@@ -3,15 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from pathlib import Path
 
 import onnx_ir as ir
 
 from etbac.engine_dir import Writer
-from etbac.passes.exit_model import ExitModel
 
 EXTERNAL_FROM = 1024
-"""Bytes from which a tensor goes into the weights file; smaller ones stay in the graph, where shape inference sees them."""
+"""Bytes from which a tensor goes into the weights file; smaller ones stay in the graph, for shape inference to see."""
 
 
 def add_models(writer: Writer, models: Sequence[tuple[str, ir.Model]]) -> list[str]:
@@ -22,24 +20,17 @@ def add_models(writer: Writer, models: Sequence[tuple[str, ir.Model]]) -> list[s
     large = list(_large_initializers(models))
     location, slots = writer.add_weights((key, tensor.tobytes()) for key, _, tensor in large)
     for key, value, tensor in large:
-        slot = slots[key]
+        slot, shape = slots[key], ir.Shape(tensor.shape.numpy())
         value.const_value = ir.ExternalTensor(
             location,
             slot.offset,
             slot.length,
             tensor.dtype,
-            shape=tensor.shape,
+            shape=shape,
             name=str(value.name),
             base_dir=writer.path,
         )
     return [writer.add(stem, ".onnx", ir.to_proto(model).SerializeToString()) for stem, model in models]
-
-
-def save_uncut(exit_model: ExitModel, folder: Path) -> Path:
-    """Write the model as it is into `folder`, large weights beside it; the path of the ONNX file."""
-    path = folder / "uncut.onnx"
-    ir.save(exit_model.model.clone(), path, external_data="uncut.bin", size_threshold_bytes=EXTERNAL_FROM)
-    return path
 
 
 def _large_initializers(

@@ -1,5 +1,5 @@
 """Comparing a chain with the model that it was cut from."""
 
-from etbac.verification.chain import BATCHES, TOLERANCE, Check, Report, verify_chain
+from etbac.verification.verify import Verified, verify
 
-__all__ = ["BATCHES", "TOLERANCE", "Check", "Report", "verify_chain"]
+__all__ = ["Verified", "verify"]

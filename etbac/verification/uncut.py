@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import tempfile
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from pathlib import Path
 
 import numpy as np
+import onnx_ir as ir
 
 from etbac.backends import registry
 from etbac.backends.interface import Array, BuildOptions, Runner
@@ -17,14 +19,22 @@ from etbac.passes.exit_model import ExitModel
 from etbac.passes.name_batch import BATCH
 from etbac.verification.chain import Fields, Inputs
 
+EXTERNAL_FROM = 1024
 Draw = Callable[[int], Inputs]
 DRAWS = 10
 
 
 class UncutModel:
-    """A `Reference` over an ONNX file with all exits as outputs, on ONNX Runtime; a context manager."""
+    """A `Reference`: the model as it is now, with all exits as outputs, on ONNX Runtime; a context manager.
 
-    def __init__(self, path: Path, exit_model: ExitModel) -> None:
+    It lives in a temporary folder, so that later changes to `exit_model` don't reach it.
+    """
+
+    def __init__(self, exit_model: ExitModel) -> None:
+        self._folder = tempfile.TemporaryDirectory()
+        path = Path(self._folder.name, "uncut.onnx")
+        model = exit_model.model.clone()
+        ir.save(model, path, external_data="uncut.bin", size_threshold_bytes=EXTERNAL_FROM)
         self._outputs = {**exit_model.exits, FULL_MODEL_ID: exit_model.full}
         self._names = tuple(name for fields in self._outputs.values() for name in fields.values())
         self._axes = {str(value.name): _batch_axis(value.shape) for value in exit_model.model.graph.outputs}
@@ -50,6 +60,7 @@ class UncutModel:
 
     def __exit__(self, *_: object) -> None:
         self._runner.close()
+        self._folder.cleanup()
 
 
 def all_draws(specs: Sequence[TensorSpec], uncut: UncutModel, real: Inputs | None) -> dict[str, Draw]:

@@ -1,0 +1,147 @@
+"""`etbac compile`: a model becomes an engine directory."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from etbac.cli.common import Output, engine_dir_option, parse_ids, standard
+
+if TYPE_CHECKING:
+    from etbac.compiler import Compiled
+    from etbac.contract import Plan
+    from etbac.passes.pipeline import Hook
+
+PRECISION = 0.9968
+
+
+@click.command("compile", epilog="Example: etbac compile resnet.pt --exits 3,7,12")
+@click.argument("model")
+@click.option("--exits", callback=parse_ids, metavar="IDS", help="Exits to keep, like 3,7,12.  [default: all]")
+@engine_dir_option
+@click.option("--gate", metavar="NAME[:OPTION=VALUE,…]", help="The rule at every exit.  [default: max-prob]")
+@click.option("--exit", "named", multiple=True, metavar="ID=OUTPUT", help="An output of an ONNX file that is an exit.")
+@click.option(
+    "--input-shape", "shapes", multiple=True, metavar="NAME:BxCxHxW", help="An input's shape; B is the batch."
+)
+@click.option("--weights", type=click.Path(path_type=Path), help="Weights for a factory (.safetensors or .pt).")
+@click.option("--factory", metavar="MODULE:FUNCTION", help="Code that builds a checkpoint's network.")
+@click.option("--backend", default="onnxruntime", show_default=True)
+@click.option("--max-batch", type=int, default=32, show_default=True, help="The largest batch of one run.")
+@click.option("--data", type=click.Path(path_type=Path), help="The checkpoint's data, where they are now.")
+@click.option("--keep-samples", is_flag=True, help="Keep 16 real inputs in the directory.  [default: made-up ones]")
+@click.option("--no-plan", is_flag=True, help="Don't write a first plan.")
+@click.option("--dump-passes", type=click.Path(path_type=Path), metavar="DIR", help="Write the model after every pass.")
+@click.option("--explain", is_flag=True, help="Print each boundary and why it is what it is.")
+@click.option("--trust", is_flag=True, help="Read a file even where that executes code in it.")
+@standard
+def cli(
+    output: Output,
+    model: str,
+    exits: tuple[int, ...] | None,
+    engine_dir: Path,
+    gate: str | None,
+    named: tuple[str, ...],
+    shapes: tuple[str, ...],
+    weights: Path | None,
+    factory: str | None,
+    backend: str,
+    max_batch: int,
+    data: Path | None,
+    keep_samples: bool,
+    no_plan: bool,
+    dump_passes: Path | None,
+    explain: bool,
+    trust: bool,
+) -> None:
+    """Split MODEL at its exits and build one engine per segment.
+
+    MODEL is a checkpoint (.pt), an exported program (.pt2), an ONNX file with outputs exit_<id>, or
+    package.module:factory.
+    The chain is compared with the uncut model before it is put in place.
+    """
+    from etbac.compiler import CompileOptions, compile_model
+    from etbac.frontend.inputs import parse_input_shape
+    from etbac.frontend.load import LoadOptions, load_model
+    from etbac.passes.gates.registry import parse as parse_gate
+
+    load = LoadOptions(
+        exits=named,
+        input_shapes=dict(map(parse_input_shape, shapes)),
+        weights=weights,
+        factory=factory,
+        trust=trust,
+    )
+    options = CompileOptions(
+        exits=exits,
+        gate=None if gate is None else parse_gate(gate),
+        backend=backend,
+        max_batch=max_batch,
+        samples=_real_samples(model, data) if keep_samples else None,
+        load=load,
+        hook=_hook(dump_passes),
+    )
+    compiled = compile_model(load_model(model, load), engine_dir, options)
+    if compiled.dropped_plan:
+        output.note("the plan in force was for other segments and is dropped")
+    plan = None if no_plan else _first_plan(compiled, data, output)
+    output.result(_payload(compiled, plan, explain), *_text(compiled, plan, explain))
+
+
+def _hook(folder: Path | None) -> Hook | None:
+    if folder is None:
+        return None
+    from etbac.passes.pipeline import DumpModels
+
+    return DumpModels(folder)
+
+
+def _real_samples(model: str, data: Path | None) -> dict[str, Any]:
+    """The first inputs of the checkpoint's test set."""
+    from etbac.compiler.compile import SAMPLES
+    from etbac.models.checkpoint import load, load_set
+
+    inputs = load_set(load(Path(model)), "test", data).inputs
+    return {name: array[:SAMPLES] for name, array in inputs.items()}
+
+
+def _first_plan(compiled: Compiled, data: Path | None, output: Output) -> Plan | None:
+    """A plan for a checkpoint whose data are there; what stands in the way is said, and is no failure of compile."""
+    from etbac.errors import EtbacError
+    from etbac.planner.plan import plan
+
+    if compiled.engine_dir.manifest.source["kind"] != "checkpoint":
+        return None
+    try:
+        return plan(compiled.engine_dir.path, PRECISION, data=data, note=output.note)
+    except EtbacError as error:
+        output.note(f"no plan was written: {error}")
+        return None
+
+
+def _payload(compiled: Compiled, plan: Plan | None, explain: bool) -> dict[str, Any]:
+    directory = compiled.engine_dir
+    return {
+        "engine_dir": str(directory.path),
+        "exits": list(directory.manifest.exits),
+        "segments": [entry.to_json() for entry in directory.manifest.segments],
+        "largest_difference": compiled.report.largest,
+        "comparisons": len(compiled.report.checks),
+        "plan": None if plan is None else plan.to_json(),
+    }
+
+
+def _text(compiled: Compiled, plan: Plan | None, explain: bool) -> list[Any]:
+    directory, report = compiled.engine_dir, compiled.report
+    exits = ", ".join(map(str, directory.manifest.exits))
+    lines = [
+        f"{directory.path}: {len(directory.manifest.segments)} segments, exits {exits}; "
+        f"verified: largest difference {report.largest:.1g} of the output's scale in {len(report.checks)} comparisons"
+    ]
+    if plan is not None:
+        certified = "certified" if plan.certified else "not certified"
+        thresholds = ", ".join(f"{exit_id}: {value:.3f}" for exit_id, value in plan.thresholds.items())
+        lines.append(f"first plan: precision {plan.precision} {certified}; thresholds {thresholds}")
+    return lines
