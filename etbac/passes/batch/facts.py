@@ -1,0 +1,120 @@
+"""What the analysis knows of a value: where its rows are, what it holds, how large it is."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+import onnx_ir as ir
+
+CONSTANT, BATCH, OTHER, CURVED = 0, 1, 2, 4
+"""What an element of a shape depends on (bits, or-ed): nothing, the batch size, another dynamic dimension; CURVED: by
+more than sums and products, so that its value in the worlds says nothing of its value elsewhere."""
+
+Factors = tuple[int, int]
+
+
+@dataclass(frozen=True)
+class World:
+    """One choice of every size that a model leaves open: its batch and all its other dynamic dimensions."""
+
+    batch: int
+    other: int
+
+
+@dataclass(frozen=True)
+class Rows:
+    """Where a value holds the rows of the batch.
+
+    Axis `axis` has size outer·B·inner and index i on it belongs to row (i // inner) % B; `factors` has (outer, inner)
+    for each world, for they may depend on dynamic dimensions. `uniform`: all rows are equal.
+    """
+
+    axis: int
+    factors: tuple[Factors, ...]
+    uniform: bool = False
+
+    @property
+    def alone(self) -> bool:
+        """Whether the axis holds the batch and nothing else."""
+        return all(pair == (1, 1) for pair in self.factors)
+
+    def at(self, axis: int) -> Rows:
+        """The same rows on another axis."""
+        return Rows(axis, self.factors, self.uniform)
+
+    def __str__(self) -> str:
+        outer, inner = self.factors[0]
+        merged = "·".join([*([str(outer)] if outer != 1 else []), "B", *([str(inner)] if inner != 1 else [])])
+        return f"axis {self.axis} of size {merged}"
+
+
+@dataclass(frozen=True)
+class Content:
+    """The elements of a small value in one world, and what each depends on (CONSTANT, BATCH, OTHER bits)."""
+
+    array: npt.NDArray[np.generic]
+    depends: npt.NDArray[np.int64]
+
+
+@dataclass(frozen=True)
+class Fact:
+    """What is known of one value; tuples have one entry for each world.
+
+    `shapes`: None where not even the rank is known. `contents`: known for values that are computed from sizes and
+    constants alone (`pure`). `sized`: the elements depend on how many rows there are or on a row's number, so that
+    computing the value again from fewer rows gives something else than taking its rows.
+    """
+
+    dtype: ir.DataType | None
+    shapes: tuple[tuple[int, ...] | None, ...]
+    contents: tuple[Content | None, ...]
+    rows: Rows | None = None
+    sized: bool = False
+
+    @property
+    def pure(self) -> bool:
+        return all(content is not None for content in self.contents)
+
+
+@dataclass(frozen=True)
+class BatchAnalysis:
+    """A fact for every value of a model, values of sub-graphs included.
+
+    `whole_uses`: (node, input number) of every place that reads, as data, a value that depends on the batch size or on
+    row numbers: there it means the whole batch. Everywhere else such a value is a shape or an index and means the rows
+    that are there.
+    """
+
+    worlds: tuple[World, ...]
+    open_sizes: bool
+    """Whether the model has dynamic dimensions besides the batch."""
+    facts: Mapping[ir.Value, Fact]
+    whole_uses: frozenset[tuple[ir.Node, int]]
+
+    def rows(self, value: ir.Value) -> Rows | None:
+        """Where `value` holds the batch, or None if it holds none."""
+        return self.facts[value].rows
+
+    def dims(self, value: ir.Value) -> tuple[int | None, ...]:
+        """The shape of `value`; None for a dimension that is, or may be, dynamic, and for the axis of the rows."""
+        fact = self.facts[value]
+        shapes = [shape for shape in fact.shapes if shape is not None]
+        fixed = [sizes[0] if len(set(sizes)) == 1 else None for sizes in zip(*shapes, strict=True)]
+        if self.open_sizes:
+            recorded = (
+                value.shape if value.shape is not None and len(value.shape) == len(fixed) else [None] * len(fixed)
+            )
+            fixed = [size if isinstance(known, int) else None for size, known in zip(fixed, recorded, strict=True)]
+        return tuple(None if fact.rows is not None and axis == fact.rows.axis else d for axis, d in enumerate(fixed))
+
+    def bytes_per_sample(self, value: ir.Value, max_batch: int) -> float:
+        """Bytes that one row of `value` takes; of a value without rows, its bytes shared by `max_batch` rows."""
+        fact = self.facts[value]
+        shape, dtype = fact.shapes[0], fact.dtype
+        if shape is None or dtype is None:
+            return float("inf")
+        total = float(np.prod(shape)) * dtype.itemsize
+        return total / (max_batch if fact.rows is None else self.worlds[0].batch)

@@ -1,0 +1,198 @@
+"""Which tensors one segment hands to the next: a minimum cut.
+
+Every node is computed by the segment before the boundary or by a later one. A value computed before it and read behind
+it is carried, at a price of its bytes per sample. Nodes that the exit needs are pinned before the boundary, all others
+behind it, except cheap ones (at most 1% of their segment's work together): those may be computed again behind it, or
+ahead of their time before it, where that makes the boundary smaller. What comes from weights and the batch size alone
+is left out: it is computed wherever it is read.
+
+Source: minimum cut for recomputation as in torch's min-cut partitioner (functorch), with both sides free to move.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Collection, Sequence
+from dataclasses import dataclass, field
+
+import onnx_ir as ir
+
+from etbac.errors import UnsupportedModelError
+from etbac.passes.batch import BatchAnalysis
+from etbac.passes.split.layout import can_be_carried
+from etbac.passes.split.min_cut import INFINITE, Network
+from etbac.passes.split.prepare import Prepared
+from etbac.passes.split.values import inputs_of, needed
+from etbac.passes.split.work import work
+
+BYTE = 1 << 20
+"""The price of a byte per sample. Below it, a tensor costs a little, and an operation computed twice costs 1."""
+TENSOR, REARRANGED = 1 << 10, 1 << 9
+MAX_EXTRA_WORK = 0.01
+
+SOURCE, SINK = "source", "sink"
+
+
+@dataclass(frozen=True)
+class Boundary:
+    """`carried`: handed on, in order. `again`: nodes computed before the boundary and again behind it. `ahead`: nodes
+    computed before it although only later segments need them."""
+
+    carried: tuple[ir.Value, ...]
+    again: frozenset[ir.Node]
+    ahead: frozenset[ir.Node]
+
+
+@dataclass(frozen=True)
+class _Problem:
+    prepared: Prepared
+    available: Collection[ir.Value]
+    """What the segment before the boundary is given."""
+    early: Collection[ir.Node]
+    """What the exit needs."""
+    future: Sequence[ir.Node]
+    """What later outputs need, in the order of the graph, nodes without a way from `available` left out."""
+    wanted: Sequence[ir.Value]
+    """Later outputs."""
+    max_batch: int
+    costs: dict[ir.Node, float] = field(default_factory=dict)
+
+    @property
+    def analysis(self) -> BatchAnalysis:
+        return self.prepared.analysis
+
+    def cost(self, node: ir.Node) -> float:
+        if node not in self.costs:
+            self.costs[node] = work(node, self.analysis)
+        return self.costs[node]
+
+    def total(self, nodes: Collection[ir.Node]) -> float:
+        return sum(cost for cost in map(self.cost, nodes) if cost < math.inf)
+
+
+def choose_boundary(
+    prepared: Prepared,
+    available: Collection[ir.Value],
+    exit_outputs: Sequence[ir.Value],
+    next_outputs: Sequence[ir.Value],
+    later_outputs: Sequence[ir.Value],
+    max_batch: int,
+) -> Boundary:
+    """The cheapest boundary behind the exit that gives `exit_outputs`.
+
+    `next_outputs` are those of the next segment, `later_outputs` those of all later ones.
+    """
+    stop = {*available, prepared.batch_size}
+    early = needed(exit_outputs, stop)
+    dependent = _dependent(prepared, available)
+    behind = needed(later_outputs, stop)
+    future = [node for node in prepared.graph if node in behind and node in dependent]
+    problem = _Problem(prepared, available, early, future, later_outputs, max_batch)
+    before_budget = MAX_EXTRA_WORK * problem.total(early)
+    behind_budget = MAX_EXTRA_WORK * problem.total(needed(next_outputs, stop) - early)
+
+    free = {n for n in future if problem.cost(n) <= (behind_budget if n in early else before_budget)}
+    free = {n for n in free if not prepared.whole.intersection(n.outputs)}
+    while True:
+        boundary = _solve(problem, free)
+        excess = [
+            nodes
+            for nodes, budget in ((boundary.again, behind_budget), (boundary.ahead, before_budget))
+            if problem.total(nodes) > budget
+        ]
+        if not excess:
+            return boundary
+        free -= {max(nodes, key=problem.cost) for nodes in excess}
+
+
+def _dependent(prepared: Prepared, available: Collection[ir.Value]) -> set[ir.Node]:
+    """Nodes whose result depends on what the segment is given (and not on the batch size and weights alone)."""
+    values, nodes = {*available, *prepared.whole}, set()
+    for node in prepared.graph:
+        if prepared.whole.intersection(node.outputs) or any(value in values for value in inputs_of(node)):
+            if prepared.batch_size in node.outputs:
+                continue
+            nodes.add(node)
+            values.update(node.outputs)
+    return nodes
+
+
+def _solve(problem: _Problem, free: Collection[ir.Node]) -> Boundary:
+    network = _network(problem, free)
+    capacity, before = network.source_side(SOURCE, SINK)
+    carried = _carried(problem, before)
+    if capacity >= INFINITE:
+        raise _nothing_to_carry(problem, carried)
+    stop = {*carried, problem.prepared.batch_size}
+    behind = needed(problem.wanted, stop)
+    again = frozenset(node for node in problem.future if node in behind and node in problem.early)
+    given = {*problem.available, problem.prepared.batch_size}
+    ahead = needed(carried, given) - set(problem.early)
+    read = {value for node in behind for value in inputs_of(node)} | set(problem.wanted)
+    return Boundary(
+        tuple(value for value in carried if value in read),
+        again,
+        frozenset(node for node in problem.future if node in ahead),
+    )
+
+
+def _network(problem: _Problem, free: Collection[ir.Node]) -> Network:
+    network = Network()
+    nodes = set(problem.future)
+    carriers: set[ir.Value] = set()
+
+    def reader(value: ir.Value, vertex: ir.Node | str) -> None:
+        producer = value.producer()
+        if value not in problem.available and producer not in nodes:
+            return
+        start = SOURCE if value in problem.available else producer
+        if value not in carriers:
+            carriers.add(value)
+            network.connect(start, ("carry", value), _price(problem, value))
+        network.connect(("carry", value), vertex, INFINITE)
+        if isinstance(start, ir.Node) and isinstance(vertex, ir.Node) and not {start, vertex} & set(problem.early):
+            network.connect(vertex, start, INFINITE)
+
+    for node in problem.future:
+        extra = max(1, int(problem.cost(node))) if node in free else INFINITE
+        if problem.prepared.whole.intersection(node.outputs) or node in problem.early:
+            network.connect(SOURCE, node, extra)
+        else:
+            network.connect(node, SINK, extra)
+        for value in inputs_of(node):
+            reader(value, node)
+    for value in problem.wanted:
+        reader(value, SINK)
+    return network
+
+
+def _price(problem: _Problem, value: ir.Value) -> int:
+    if not can_be_carried(value, problem.analysis):
+        return INFINITE
+    rows = problem.analysis.rows(value)
+    rearranged = 0 if rows is None or (rows.alone and rows.axis == 0) else REARRANGED
+    size = problem.analysis.bytes_per_sample(value, problem.max_batch)
+    return int(size * BYTE) + TENSOR + rearranged
+
+
+def _carried(problem: _Problem, before: Collection[object]) -> list[ir.Value]:
+    """Values computed before the cut and read behind it, in the order of the graph."""
+    values = [*problem.available, *(value for node in problem.future for value in node.outputs)]
+    read = {value for node in problem.future if node not in before for value in inputs_of(node)}
+    read.update(problem.wanted)
+    return [
+        value
+        for value in values
+        if value in read
+        and (value in problem.available or value.producer() in before)
+        and ("carry", value) not in before
+    ]
+
+
+def _nothing_to_carry(problem: _Problem, carried: Sequence[ir.Value]) -> UnsupportedModelError:
+    bad = [value for value in problem.future and carried if not can_be_carried(value, problem.analysis)]
+    named = ", ".join(repr(value.name) for value in bad) or "a value"
+    return UnsupportedModelError(
+        f"the model cannot be cut behind this exit: {named} would have to be handed to the next segment, and its rows "
+        "cannot be taken out, nor can it be computed again; leave out this exit with --exits"
+    )

@@ -1,0 +1,214 @@
+"""Make the batch size one value, and tell its two meanings apart.
+
+before:  x [B, L, 8] ─ Shape ─ Gather(0) ─┬─ Concat ─ Reshape's shape          (how many rows are there?)
+                                          └─ Cast ─ Mul(feature)               (how many rows had the batch?)
+after:   batch_size ─┬─ Concat ─ Reshape's shape
+                     └─ Identity (whole) ─ Cast ─ Mul(feature)
+
+`batch_size` is computed anew in every segment, from the rows that are there. `whole` values are computed in the first
+segment, where all rows are, and carried on from there.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
+
+import numpy as np
+import onnx_ir as ir
+from onnx_ir.passes.common import NameFixPass
+
+from etbac.errors import UnsupportedModelError
+from etbac.passes.batch import BatchAnalysis, Fact, analyse
+from etbac.passes.batch.facts import BATCH, CONSTANT
+from etbac.passes.exit_model import ExitModel
+
+BATCH_SIZE = "batch_size"
+MAX_LENGTH = 16
+"""A longer vector is no shape."""
+
+
+@dataclass(frozen=True)
+class Prepared:
+    """A copy of a model in which every batch size comes from `batch_size` (int64 [1])."""
+
+    source: ExitModel
+    analysis: BatchAnalysis
+    batch_size: ir.Value
+    whole: frozenset[ir.Value]
+
+    @property
+    def graph(self) -> ir.Graph:
+        return self.source.model.graph
+
+
+def prepare(model: ExitModel) -> Prepared:
+    """Copy the model, analyse the copy, and rewrite it as shown above."""
+    copy = replace(model, model=model.model.clone())
+    NameFixPass()(copy.model)
+    return _Rewriter(copy, analyse(copy)).run()
+
+
+class _Rewriter:
+    def __init__(self, model: ExitModel, analysis: BatchAnalysis) -> None:
+        self.model, self.graph = model, model.model.graph
+        self.facts: dict[ir.Value, Fact] = dict(analysis.facts)
+        self.analysis = replace(analysis, facts=self.facts)
+        self.names = {value.name for value in analysis.facts}
+        self.batch_size = self._batch_size()
+
+    def run(self) -> Prepared:
+        whole = frozenset([self._keep_whole(node, index) for node, index in sorted_uses(self.analysis)])
+        for graph in self.model.model.graphs():
+            for node in list(graph):
+                self._rewrite(graph, node)
+        return Prepared(self.model, self.analysis, self.batch_size, whole)
+
+    def _batch_size(self) -> ir.Value:
+        batched = [value for value in self.graph.inputs if self.model.batch_axes.get(value.name or "") is not None]
+        if not batched:
+            raise UnsupportedModelError("no input of this model has a batch; name the axis with --batch-axis")
+        axis = self.model.batch_axes[batched[0].name or ""]
+        shape = ir.node("Shape", [batched[0]], {"start": axis, "end": (axis or 0) + 1})
+        self._place(self.graph, None, [shape])
+        value = shape.outputs[0]
+        self._name(value, BATCH_SIZE)
+        worlds = self.analysis.worlds
+        self.facts[value] = Fact(ir.DataType.INT64, ((1,),) * len(worlds), (None,) * len(worlds), sized=True)
+        return value
+
+    def _keep_whole(self, node: ir.Node, index: int) -> ir.Value:
+        value = node.inputs[index]
+        assert value is not None
+        if node.graph is not self.graph:
+            raise UnsupportedModelError(
+                f"{node.op_type} {node.name!r} inside a sub-graph reads {value.name!r}, which depends on the batch size, "
+                "as data; move it out of the sub-graph"
+            )
+        identity = ir.node("Identity", [value])
+        producer = value.producer()
+        self._place(self.graph, producer, [identity])
+        kept = identity.outputs[0]
+        self._name(kept, f"{value.name}.whole")
+        fact = self.facts[value]
+        self.facts[kept] = replace(fact, contents=(None,) * len(fact.contents))
+        kept.type, kept.shape = value.type, value.shape
+        node.replace_input_with(index, kept)
+        return kept
+
+    def _rewrite(self, graph: ir.Graph, node: ir.Node) -> None:
+        for value in node.outputs:
+            fact = self.facts.get(value)
+            if fact is None or not fact.pure or fact.rows is not None or fact.dtype != ir.DataType.INT64:
+                continue
+            parts = self._spelled(fact)
+            if parts is None or node.op_type == "Constant" or value is self.batch_size:
+                continue
+            self._replace(graph, node, value, self._vector(parts, len(fact.shapes[0] or ())))
+        if node.op_type == "Shape" and node.domain == "":
+            self._split_shape(graph, node)
+
+    def _spelled(self, fact: Fact) -> list[tuple[str, int]] | None:
+        """Each element as ("constant", c) or ("batch", c) for c·B; None if one is neither."""
+        contents = [content for content in fact.contents if content is not None]
+        if contents[0].array.ndim > 1 or contents[0].array.size > MAX_LENGTH or contents[0].array.size == 0:
+            return None
+        worlds = self.analysis.worlds
+        parts = []
+        for place in range(contents[0].array.size):
+            values = [int(content.array.reshape(-1)[place]) for content in contents]
+            depends = int(contents[0].depends.reshape(-1)[place])
+            if depends == CONSTANT:
+                parts.append(("constant", values[0]))
+                continue
+            times = values[0] // worlds[0].batch
+            if depends != BATCH or any(v != times * w.batch for v, w in zip(values, worlds, strict=True)):
+                return None
+            parts.append(("batch", times))
+        return parts
+
+    def _vector(self, parts: Sequence[tuple[str, int]], rank: int) -> tuple[list[ir.Node], ir.Value]:
+        nodes: list[ir.Node] = []
+        pieces = []
+        for kind, number in parts:
+            piece = self._constant(nodes, [number]) if kind == "constant" or number != 1 else self.batch_size
+            if kind == "batch" and number != 1:
+                nodes.append(ir.node("Mul", [self.batch_size, piece]))
+                piece = nodes[-1].outputs[0]
+            pieces.append(piece)
+        if len(pieces) > 1:
+            nodes.append(ir.node("Concat", pieces, {"axis": 0}))
+        elif rank == 0:
+            nodes.append(ir.node("Squeeze", pieces))
+        elif not nodes:
+            nodes.append(ir.node("Identity", pieces))
+        return nodes, nodes[-1].outputs[0]
+
+    def _constant(self, nodes: list[ir.Node], numbers: Sequence[int]) -> ir.Value:
+        nodes.append(ir.node("Constant", [], {"value": ir.tensor(np.array(numbers, np.int64))}))
+        return nodes[-1].outputs[0]
+
+    def _split_shape(self, graph: ir.Graph, node: ir.Node) -> None:
+        """Shape of a value with rows that holds other dynamic sizes too: put the batch size in from outside."""
+        source = node.inputs[0]
+        rows = None if source is None else self.facts[source].rows
+        if source is None or rows is None or not node.outputs[0].uses() or len(set(rows.factors)) != 1:
+            return
+        rank = len(self.facts[source].shapes[0] or ())
+        chosen = range(rank)[node.attributes.get_int("start", 0) : node.attributes.get_int("end", rank)]
+        if rows.axis not in chosen:
+            return
+        times = rows.factors[0][0] * rows.factors[0][1]
+        before, after = range(chosen.start, rows.axis), range(rows.axis + 1, chosen.stop)
+        nodes, middle = self._vector([("batch", times)], 1)
+        parts = [middle]
+        for piece, place in ((before, 0), (after, len(parts))):
+            if len(piece):
+                shape = ir.node("Shape", [source], {"start": piece.start, "end": piece.stop})
+                nodes.append(shape)
+                parts.insert(0 if place == 0 else len(parts), shape.outputs[0])
+        nodes.append(ir.node("Concat", parts, {"axis": 0}))
+        self._replace(graph, node, node.outputs[0], (nodes, nodes[-1].outputs[0]))
+
+    def _replace(self, graph: ir.Graph, node: ir.Node, old: ir.Value, built: tuple[list[ir.Node], ir.Value]) -> None:
+        nodes, new = built
+        self._place(graph, node, nodes)
+        for each in nodes:
+            for value in each.outputs:
+                self._name(value, f"{old.name}.size")
+                self.facts[value] = self._small_fact(each, old if value is new else None)
+        old.replace_all_uses_with(new, replace_graph_outputs=True)
+
+    def _small_fact(self, node: ir.Node, old: ir.Value | None) -> Fact:
+        if old is not None:
+            return self.facts[old]
+        worlds = len(self.analysis.worlds)
+        length = (
+            node.attributes.get_int("end", 1) - node.attributes.get_int("start", 0) if node.op_type == "Shape" else 1
+        )
+        return Fact(ir.DataType.INT64, ((length,),) * worlds, (None,) * worlds)
+
+    def _place(self, graph: ir.Graph, after: ir.Node | None, nodes: Sequence[ir.Node]) -> None:
+        first = next(iter(graph), None)
+        if after is not None:
+            graph.insert_after(after, nodes)
+        elif first is not None:
+            graph.insert_before(first, nodes)
+        else:
+            graph.extend(nodes)
+
+    def _name(self, value: ir.Value, wanted: str) -> None:
+        name, number = wanted, 1
+        while name in self.names:
+            number += 1
+            name = f"{wanted}.{number}"
+        self.names.add(name)
+        value.name = name
+        node = value.producer()
+        assert node is not None
+        node.name = name
+
+
+def sorted_uses(analysis: BatchAnalysis) -> Iterator[tuple[ir.Node, int]]:
+    """The whole uses in an order that does not depend on memory addresses."""
+    yield from sorted(analysis.whole_uses, key=lambda use: (use[0].outputs[0].name or "", use[1]))
