@@ -7,62 +7,118 @@ from collections.abc import Iterable, Mapping
 from typing import Any
 
 import onnx_ir as ir
+from onnx_ir.passes import common
 
+from etbac.errors import UsageError
+from etbac.frontend.inputs import batch_axis_of
 from etbac.frontend.outputs import check_batch, check_outputs, find_exits
 from etbac.passes.exit_model import ExitModel
 from etbac.passes.infer_shapes import InferShapes
 from etbac.passes.name_batch import NameBatch
+from etbac.passes.pipeline import Pipeline
+from etbac.passes.refuse_lost_batch import RefuseLostBatch
+from etbac.passes.repair_baked_batch import RepairBakedBatch
+
+BATCH_NAMES = frozenset({"batch", "batch_size", "batchsize", "n", "b", "bs"})
+"""Names, in small letters, by which people call a batch axis."""
 
 
-def to_exit_model(
+def exported_here(
+    model: ir.Model, where: str, source: Mapping[str, Any], asked: Iterable[str] = (), *, rows_first: bool
+) -> ExitModel:
+    """The meaning of a graph that torch exported just now, whose recorded shapes are true.
+
+    `where` names the model in errors, `asked` holds the texts of `--exit`. `rows_first`: the batch is axis 0 of every
+    input; otherwise it is read from the shapes.
+    """
+    exits, full = find_exits(_output_names(model), asked, where)
+    axes = {str(value.name): 0 if value.shape else None for value in model.graph.inputs}
+    axes = axes if rows_first else _batch_axes(model)
+    check_batch(model, where)
+    Pipeline(NameBatch(axes), InferShapes())(model)
+    check_outputs(model, exits, full, where)
+    return ExitModel(model, exits, full, axes, source=source)
+
+
+def from_elsewhere(
     model: ir.Model,
     where: str,
-    *,
+    source: Mapping[str, Any],
     asked: Iterable[str] = (),
-    batch_axes: Mapping[str, int | None] | None = None,
-    trust_static: bool = True,
-    source: Mapping[str, Any] | None = None,
+    input_shapes: Mapping[str, tuple[int | str, ...]] | None = None,
 ) -> ExitModel:
-    """Read the meaning of `model`'s outputs, find the batch of its inputs and refuse what cannot be an exit model.
+    """The meaning of a graph from a file: recorded shapes may be wrong, and a batch size may have been fixed.
 
-    `where` names the model in errors, `asked` holds the texts of `--exit`. `batch_axes` is known for models that were
-    exported here; otherwise it is read from the shapes. `trust_static` false: see InferShapes.
+    `input_shapes`: those of `--input-shape`, by input; their B is the batch.
     """
-    names = [str(value.name) for value in model.graph.outputs]
-    exits, full = find_exits(names, asked, where)
-    axes = dict(batch_axes) if batch_axes is not None else _batch_axes(model)
+    common.InlinePass()(model)
+    common.RemoveInitializersFromInputsPass()(model)
+    exits, full = find_exits(_output_names(model), asked, where)
     check_batch(model, where)
-    NameBatch(axes)(model)
-    InferShapes(trust_static=trust_static)(model)
+    axes = {**_batch_axes(model), **_declare_shapes(model, input_shapes or {}, where)}
+    Pipeline(
+        common.TopologicalSortPass(),
+        NameBatch(axes),
+        InferShapes(trust_static=False),
+        RepairBakedBatch(),
+        RefuseLostBatch(),
+    )(model)
     check_outputs(model, exits, full, where)
-    return ExitModel(model, exits, full, axes, source=source or {})
+    return ExitModel(model, exits, full, axes, source=source)
+
+
+def _output_names(model: ir.Model) -> list[str]:
+    return [str(value.name) for value in model.graph.outputs]
+
+
+def _declare_shapes(
+    model: ir.Model, input_shapes: Mapping[str, tuple[int | str, ...]], where: str
+) -> dict[str, int | None]:
+    """Give inputs the shapes that the user typed; the batch axis of each."""
+    inputs = {str(value.name): value for value in model.graph.inputs}
+    for name, shape in input_shapes.items():
+        if name not in inputs:
+            raise UsageError(f"--input-shape {name}: {where} has no such input; its inputs are {', '.join(inputs)}")
+        found = inputs[name].shape
+        if found is not None and len(found) != len(shape):
+            raise UsageError(f"--input-shape {name}: {where} has {len(found)} axes there and {len(shape)} are given")
+        inputs[name].shape = ir.Shape(shape)
+    return {name: batch_axis_of(shape) for name, shape in input_shapes.items()}
 
 
 def _batch_axes(model: ir.Model) -> dict[str, int | None]:
-    """Axis of the batch by input: where the outputs' batch stands, else axis 0 where that is dynamic, else none."""
-    first = Counter(_symbol(value, 0) for value in model.graph.outputs)
-    first.pop(None, None)
-    batch = first.most_common(1)[0][0] if first else None
-    initializers = set(model.graph.initializers.values())
-    return {str(value.name): _batch_axis(value, batch) for value in model.graph.inputs if value not in initializers}
+    """Axis of the batch by input: where the batch's symbol stands, else axis 0 where that is dynamic, else none."""
+    batch = _batch_symbol(model)
+    return {str(value.name): _batch_axis(value, batch) for value in model.graph.inputs}
+
+
+def _batch_symbol(model: ir.Model) -> str | None:
+    """A symbol called as people call a batch, else the one that most outputs begin with."""
+    values = [*model.graph.inputs, *model.graph.outputs]
+    symbols = {symbol for value in values for axis in range(_rank(value)) if (symbol := _symbol(value, axis))}
+    telling = sorted(symbol for symbol in symbols if symbol.lower() in BATCH_NAMES)
+    if len(telling) == 1:
+        return telling[0]
+    first = Counter(symbol for value in model.graph.outputs if _rank(value) and (symbol := _symbol(value, 0)))
+    return first.most_common(1)[0][0] if first else None
 
 
 def _batch_axis(value: ir.Value, batch: str | None) -> int | None:
-    rank = 0 if value.shape is None else len(value.shape)
-    named = [axis for axis in range(rank) if batch is not None and _symbol(value, axis) == batch]
+    named = [axis for axis in range(_rank(value)) if batch is not None and _symbol(value, axis) == batch]
     if named:
         return named[0]
-    return 0 if rank and _is_dynamic(value, 0) else None
+    return 0 if _rank(value) and _is_dynamic(value, 0) else None
+
+
+def _rank(value: ir.Value) -> int:
+    return 0 if value.shape is None else len(value.shape)
 
 
 def _symbol(value: ir.Value, axis: int) -> str | None:
-    if value.shape is None or axis >= len(value.shape):
-        return None
-    dim = value.shape[axis]
+    dim = (value.shape or ())[axis]
     return None if isinstance(dim, int) else dim.value
 
 
 def _is_dynamic(value: ir.Value, axis: int) -> bool:
-    assert value.shape is not None
-    dim = value.shape[axis]
+    dim = (value.shape or ())[axis]
     return not isinstance(dim, int) or dim < 0

@@ -30,12 +30,20 @@ def make_inputs(specs: Sequence[TensorSpec], batch: int, rng: np.random.Generato
 
 
 def parse_input_shape(text: str) -> tuple[str, tuple[int | str, ...]]:
-    """`image:Bx3x224x224` -> ("image", ("B", 3, 224, 224)): a letter or word is a dynamic axis, the first the batch."""
+    """`image:Bx3x224x224` -> ("image", ("B", 3, 224, 224)): a word is a dynamic axis, B the batch."""
     name, colon, shape = text.rpartition(":")
     dims = shape.strip("[]").replace(",", "x").split("x") if colon else []
     if not name or not all(re.fullmatch(r"\s*(\d+|[A-Za-z_]\w*)\s*", dim) for dim in dims):
         raise UsageError(f"--input-shape {text}: write name:BxCxHxW, like --input-shape image:Bx3x224x224")
     return name, tuple(int(dim) if dim.strip().isdigit() else dim.strip() for dim in dims)
+
+
+def batch_axis_of(shape: Sequence[int | str]) -> int | None:
+    """The axis called B or batch, else the first that is dynamic, else none."""
+    names = [str(dim).lower() for dim in shape]
+    called = [axis for axis, name in enumerate(names) if name in ("b", "batch")]
+    dynamic = [axis for axis, dim in enumerate(shape) if isinstance(dim, str)]
+    return next(iter(called or dynamic), None)
 
 
 def specs_of(arrays: Mapping[str, npt.NDArray[Any]]) -> tuple[TensorSpec, ...]:

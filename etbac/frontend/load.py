@@ -47,7 +47,7 @@ def load_model(spec: str | Path, options: LoadOptions | None = None) -> ExitMode
     if kind is Kind.ONNX:
         from etbac.frontend.onnx_file import from_onnx
 
-        exit_model = from_onnx(Path(spec), options.exits)
+        exit_model = from_onnx(Path(spec), options.exits, options.input_shapes)
         exit_model.source = {**exit_model.source, "sha256": _sha256(Path(spec))}
         return exit_model
     if kind is Kind.EXPORTED_PROGRAM:

@@ -4,38 +4,37 @@ from __future__ import annotations
 
 import subprocess
 import sys
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import onnx_ir as ir
-from onnx_ir.passes import common
 
 from etbac.errors import EtbacError
-from etbac.frontend.exit_graph import to_exit_model
+from etbac.frontend.exit_graph import from_elsewhere
 from etbac.frontend.external_data import check_external_data
 from etbac.passes.exit_model import ExitModel
 
 CHECK_SECONDS = 300
 
 
-def from_onnx(path: Path, asked: Sequence[str] = ()) -> ExitModel:
-    """Read an ONNX file whose outputs hold exits; `asked` are the texts of `--exit`. Needs no torch.
+def from_onnx(
+    path: Path, asked: Sequence[str] = (), input_shapes: Mapping[str, tuple[int | str, ...]] | None = None
+) -> ExitModel:
+    """Read an ONNX file whose outputs hold exits; needs no torch.
 
-    Weights stay in their file until they are used, so a model may be larger than 2 GB. Local functions are inlined.
-    Raises EtbacError for a damaged file, UnsafeFileError for external data outside the file's folder.
+    `asked`: the texts of `--exit`; `input_shapes`: those of `--input-shape`, by input. Weights stay in their file until
+    they are used, so a model may be larger than 2 GB. Local functions are inlined. Raises EtbacError for a damaged
+    file, UnsafeFileError for external data outside the file's folder, UnsupportedModelError for a fixed batch.
     """
     _check_in_child(path)
     try:
         model = ir.load(path)
         check_external_data(model, path)
-        common.InlinePass()(model)
-        common.RemoveInitializersFromInputsPass()(model)
+        return from_elsewhere(model, str(path), {"path": str(path.absolute()), "kind": "onnx"}, asked, input_shapes)
     except EtbacError:
         raise
     except Exception as error:
         raise _damaged(path, f"{type(error).__name__}: {error}") from error
-    source = {"path": str(path.absolute()), "kind": "onnx"}
-    return to_exit_model(model, str(path), asked=asked, trust_static=False, source=source)
 
 
 def _check_in_child(path: Path) -> None:

@@ -10,7 +10,7 @@ import onnx_ir as ir
 
 from etbac.contract import TensorSpec
 from etbac.errors import InputError, UnsupportedModelError
-from etbac.frontend.exit_graph import to_exit_model
+from etbac.frontend.exit_graph import exported_here
 from etbac.passes.exit_model import ExitModel
 from etbac.passes.quiet import quiet
 from etbac.passes.use_opset import OPSET
@@ -59,7 +59,7 @@ def from_program(
     for value, name in zip(model.graph.inputs, input_names or (), strict=input_names is not None):
         value.name = name
     _name_outputs(model.graph, output_names)
-    return to_exit_model(model, where, asked=asked, source=source)
+    return exported_here(model, where, source, asked, rows_first=input_names is not None)
 
 
 def refuse_training(module: torch.nn.Module, where: str) -> None:

@@ -15,7 +15,6 @@ from etbac.passes.infer_shapes import InferShapes
 from etbac.passes.pipeline import Hook, Pipeline
 from etbac.passes.refuse_lost_batch import RefuseLostBatch
 from etbac.passes.refuse_training_mode import RefuseTrainingMode
-from etbac.passes.repair_baked_batch import RepairBakedBatch
 from etbac.passes.select_exits import select_exits
 from etbac.passes.use_opset import UseOpset
 
@@ -68,7 +67,6 @@ def _normal_form(hook: Hook | None) -> Pipeline:
         common.LiftConstantsToInitializersPass(lift_all_constants=True, size_limit=0),
         InferShapes(),
         FoldConstants(),
-        RepairBakedBatch(),
         RefuseLostBatch(),
         FoldBatchNorm(),
         common.IdentityEliminationPass(),

@@ -10,6 +10,8 @@ from typing import TypeAlias
 
 import onnx_ir as ir
 
+from etbac.errors import EtbacError, UnsupportedModelError
+
 EXTERNAL_DATA_FROM = 1 << 20
 """Bytes of one tensor above which a dumped model keeps it in a file beside it (protobuf holds 2 GB at most)."""
 
@@ -30,7 +32,8 @@ Hook: TypeAlias = Callable[[PassRun], None]
 class Pipeline(ir.passes.InPlacePass):
     """Run in-place passes in order and call `hook` after each.
 
-    Unlike `onnx_ir.passes.Sequential` it lets a pass's exception through as it is.
+    A pass's EtbacError goes through as it is; anything else that it raises, on a graph that no exporter would write,
+    becomes an UnsupportedModelError that names the pass.
     """
 
     def __init__(self, *passes: ir.passes.PassBase, hook: Hook | None = None) -> None:
@@ -41,12 +44,24 @@ class Pipeline(ir.passes.InPlacePass):
         modified = False
         for step in self.passes:
             started = time.perf_counter()
-            result = step(model)
+            result = _run(step, model)
             modified |= result.modified
             if self.hook is not None:
                 run = PassRun(type(step).__name__, model, time.perf_counter() - started, result.modified)
                 self.hook(run)
         return ir.passes.PassResult(model, modified)
+
+
+def _run(step: ir.passes.PassBase, model: ir.Model) -> ir.passes.PassResult:
+    try:
+        return step(model)
+    except EtbacError:
+        raise
+    except Exception as error:
+        reason = " ".join(str(error).split())[:300]
+        raise UnsupportedModelError(
+            f"the model cannot be compiled: {type(step).__name__} failed on it ({type(error).__name__}: {reason})"
+        ) from error
 
 
 @dataclass
