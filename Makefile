@@ -4,6 +4,7 @@ PYTHON ?= python3
 PY := $(VENV)/bin/python
 READY := $(VENV)/.ready
 EXTRAS := cpu,train,report,dev
+export ETBAC_STARTED := $(shell date +%s)
 PYTEST := OMP_NUM_THREADS=1 ETBAC_THREADS=1 $(PY) -m pytest
 
 .DELETE_ON_ERROR:

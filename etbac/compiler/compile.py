@@ -91,7 +91,7 @@ def compile_model(exit_model: ExitModel, path: Path, options: CompileOptions) ->
     _require_valid(exit_model, options)
     specs = exit_model.input_specs()
     with UncutModel(exit_model) as reference, Writer(path) as writer:
-        full = _full_model(exit_model.copy(), options)
+        full = whole_model(exit_model.copy(), options)
         kept = None if options.exits is None else tuple(options.exits)
         exit_model = model_passes(exit_model, PassOptions(exits=kept, gate=options.gate, hook=options.hook))
         segments = [segment_passes(part, options.hook) for part in split_at_exits(exit_model, options.max_batch)]
@@ -105,16 +105,18 @@ def compile_model(exit_model: ExitModel, path: Path, options: CompileOptions) ->
         return Compiled(committed, segments, report, writer.dropped_plan)
 
 
-def _full_model(exit_model: ExitModel, options: CompileOptions) -> ir.Model:
-    """The model without exits through the same passes; it takes all inputs, also those that nothing reads."""
+def whole_model(exit_model: ExitModel, options: CompileOptions) -> ir.Model:
+    """The full model alone, through the same passes (in place); its outputs are `prediction` or `prediction.<field>`.
+
+    It takes all of the model's inputs, also those that nothing reads.
+    """
     inputs = [value for value in exit_model.model.graph.inputs if value.name in exit_model.batch_axes]
     (whole,) = split_at_exits(model_passes(exit_model, PassOptions(exits=(), hook=options.hook)), options.max_batch)
-    graph = segment_passes(whole, options.hook).model.graph
-    read = {value.name for value in graph.inputs}
-    graph.inputs.extend(
-        ir.Value(name=value.name, type=value.type, shape=value.shape) for value in inputs if value.name not in read
-    )
-    return whole.model
+    model: ir.Model = segment_passes(whole, options.hook).model
+    read = {value.name for value in model.graph.inputs}
+    unread = [value for value in inputs if value.name not in read]
+    model.graph.inputs.extend(ir.Value(name=value.name, type=value.type, shape=value.shape) for value in unread)
+    return model
 
 
 def _exit_model(model: str | Path | ExitNetwork | ExitModel, load: LoadOptions) -> ExitModel:

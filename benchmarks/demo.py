@@ -1,0 +1,281 @@
+"""`make demo` and `make demo-full`: train, compile, profile, plan, and race the chain on the 10,000 test images."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+from rich.console import Console
+from rich.table import Table
+
+from benchmarks import baselines, data
+from benchmarks.latency import FEWEST_FOR_P99, Timings, measure, random_batches
+from benchmarks.measures import Measure, at_least, at_most, verdict
+from etbac.models import checkpoint as checkpoints
+from etbac.planner.guarantee import exact_test
+from etbac.profiles.profiler import measure_chain
+from etbac.runtime.chain import Chain, load
+from etbac.runtime.results import StageRun
+
+PRECISION, DELTA = 0.9968, 0.05
+BATCH = 16
+WARM_UP = 20
+MATRIX_SIZES, MATRIX_SECONDS = (1, 2, 3, 4, 6, 8, 12, 16), 15.0
+FULL_MODEL = "full model"
+STARTED = float(os.environ.get("ETBAC_STARTED", time.time()))
+
+console = Console(width=150, highlight=False)
+Bools = npt.NDArray[np.bool_]
+
+
+@dataclass(frozen=True)
+class Recipe:
+    """What is trained, what is kept of it, and what is aimed at."""
+
+    name: str
+    checkpoint: Path
+    engines: Path
+    train: tuple[str, ...]
+    exits: str
+    accuracy: float
+    cut: float
+    minutes: float
+    small: Path | None = None
+    train_small: tuple[str, ...] = ()
+
+
+DEMO = Recipe(
+    name="make demo",
+    checkpoint=Path("resnet.pt"),
+    engines=Path("engines"),
+    train=("--model", "resnet32", "--epochs", "3"),
+    exits="1,3,5,7,12",
+    accuracy=0.91,
+    cut=0.40,
+    minutes=15,
+)
+FULL = Recipe(
+    name="make demo-full",
+    checkpoint=Path("resnet-full.pt"),
+    engines=Path("engines-full"),
+    train=("--model", "resnet32", "--epochs", "12"),
+    exits="1,3,5,7,12",
+    accuracy=0.93,
+    cut=0.50,
+    minutes=75,
+    small=Path("resnet-small.pt"),
+    train_small=("--model", "resnet14", "--epochs", "12", "--exits", "none"),
+)
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--full", action="store_true", help="the longer training, and a smaller network beside it")
+    recipe = FULL if parser.parse_args().full else DEMO
+    folder = data.fashion_mnist()
+    train(recipe.checkpoint, recipe.train, folder)
+    if recipe.small is not None:
+        train(recipe.small, recipe.train_small, folder)
+    directory = ("--engine-dir", str(recipe.engines))
+    etbac("compile", str(recipe.checkpoint), "--exits", recipe.exits, "--keep-samples", "--no-plan", *directory)
+    etbac("profile", *directory)
+    etbac("plan", "--precision", str(PRECISION), *directory)
+    passed, measures = race(recipe)
+    for line in measures:
+        print(line)
+    print(verdict(recipe.name, passed, measures))
+    return 0 if passed else 1
+
+
+def train(out: Path, options: tuple[str, ...], folder: Path) -> None:
+    """Train unless the checkpoint is there; an interrupted training goes on."""
+    if out.exists():
+        print(f"{out} is there (delete it to train it again)", flush=True)
+        return
+    etbac("train", "classification", *options, "--data", str(folder), "--out", str(out))
+
+
+def etbac(*arguments: str) -> None:
+    """Run the program as a user does; SystemExit where it fails."""
+    print("$ etbac " + " ".join(arguments), flush=True)
+    status = subprocess.run([sys.executable, "-m", "etbac", *arguments]).returncode
+    if status:
+        raise SystemExit(f"FAILED: etbac {arguments[0]} ended with status {status}")
+
+
+def race(recipe: Recipe) -> tuple[bool, list[Measure]]:
+    """Chain, full model, best static cut and, if trained, the smaller network, on the same random batches in turn."""
+    with tempfile.TemporaryDirectory() as scratch, load(recipe.engines) as chain:
+        found = checkpoints.load(recipe.checkpoint)
+        certify, test = (checkpoints.load_set(found, name) for name in ("certify", "test"))
+        rows = contenders(recipe, chain, certify, Path(scratch))
+        batches = FEWEST_FOR_P99 + WARM_UP
+        print(f"racing {', '.join(rows)} over {batches - WARM_UP:,} batches of {BATCH} …", flush=True)
+        timings = measure(rows, random_batches(test.inputs, BATCH, batches), WARM_UP)
+        right = {name: judge(answer, test.inputs, test.labels) for name, answer in rows.items()}
+        # ratios of speed are against the faster of the compiled full model and the untouched export
+        full = min((FULL_MODEL, "untouched export"), key=timings.mean)
+        every = chain.run_all(test.inputs)
+        show_exits(chain, every, test.labels)
+        show_race(timings, right, full, chain)
+        print(f"share of test samples by exit: {shares(chain, test.inputs)}")
+        print(f"chain ÷ Σ matrix at the sizes each stage had: {against_matrix(chain, test.inputs):.3f}")
+        static = next((name for name in rows if name.startswith("static cut")), None)
+        measures = judge_race(recipe, timings, right, full, static)
+        keep_results(recipe, timings, right, full)
+        return chain.plan is not None and chain.plan.certified, measures
+
+
+def contenders(recipe: Recipe, chain: Chain, certify: Any, scratch: Path) -> dict[str, Callable[[Any], Any]]:
+    rows: dict[str, Callable[[Any], Any]] = {
+        "chain": lambda batch: chain.run(batch).prediction,
+        FULL_MODEL: chain.full,
+        "untouched export": baselines.untouched(recipe.checkpoint, scratch),
+    }
+    cut = best_static_cut(recipe.checkpoint, certify, scratch)
+    if cut is None:
+        print(f"no static cut is certified at {PRECISION}")
+    else:
+        rows[f"static cut at {cut[0]}"] = cut[1]
+    if recipe.small is not None:
+        small = baselines.whole(recipe.small, scratch)
+        rows[f"smaller network ({recipe.small.stem})"] = small
+        harms, right = harm(rows[FULL_MODEL], small, certify)
+        print(f"smaller network: {certified_or_not(harms, right)}")
+    return rows
+
+
+def best_static_cut(path: Path, certify: Any, scratch: Path) -> tuple[int, baselines.Baseline] | None:
+    """The earliest of the checkpoint's exits at which everybody may leave, certified by the test that the chain passed.
+
+    Exits are tested from the deepest to the earliest, in that fixed sequence, and the first that fails ends it.
+    """
+    best = None
+    full = baselines.whole(path, scratch)
+    for exit_id in sorted((spec.id for spec in checkpoints.load(path).network.exits), reverse=True):
+        cut = baselines.static_cut(path, exit_id, scratch)
+        harms, right = harm(full, cut, certify)
+        print(f"static cut at exit {exit_id}: {certified_or_not(harms, right)}", flush=True)
+        if exact_test(right, harms, PRECISION) > DELTA:
+            break
+        best = exit_id, cut
+    return best
+
+
+def harm(full: Callable[[Any], Any], other: Callable[[Any], Any], certify: Any) -> tuple[int, int]:
+    """(samples that the full model gets right and the other one wrong, samples that the full model gets right)."""
+    full_right, other_right = (judge(answer, certify.inputs, certify.labels) for answer in (full, other))
+    return int((full_right & ~other_right).sum()), int(full_right.sum())
+
+
+def certified_or_not(harms: int, right: int) -> str:
+    p = exact_test(right, harms, PRECISION)
+    return f"{harms} harms of {right:,}: {'certified' if p <= DELTA else 'not certified'} at {PRECISION} (p = {p:.2g})"
+
+
+def judge(answer: Callable[[Any], Any], inputs: Mapping[str, Any], labels: npt.NDArray[np.int64]) -> Bools:
+    """bool [rows]: whether the answer is the label."""
+    classes = []
+    for start in range(0, len(labels), baselines.ROWS_AT_ONCE):
+        batch = {name: array[start : start + baselines.ROWS_AT_ONCE] for name, array in inputs.items()}
+        classes.append(np.asarray(answer(batch)).argmax(-1))
+    right: Bools = np.concatenate(classes) == labels
+    return right
+
+
+def show_exits(chain: Chain, every: Any, labels: npt.NDArray[np.int64]) -> None:
+    table = Table(
+        "exit alone", *(str(exit_id) for exit_id in chain.exits), FULL_MODEL, title="accuracy on the test set"
+    )
+    table.add_row("", *(f"{accuracy:.4f}" for accuracy in (every.prediction.argmax(-1) == labels).mean(axis=1)))
+    console.print(table)
+
+
+def show_race(timings: Timings, right: Mapping[str, Bools], full: str, chain: Chain) -> None:
+    plan = chain.plan
+    certified = "not certified" if plan is None or not plan.certified else f"certified ≥ {plan.precision} at 95%"
+    count = len(timings.seconds[full])
+    table = Table(
+        *("", "accuracy", "÷ full model", "mean ms", "÷ full", "median ms", "p99 ms", "p99 ÷ full (95% bound)"),
+        title=f"batches of {BATCH}, {count:,} of each, alternating; chain: precision {certified}",
+    )
+    for name in timings.seconds:
+        table.add_row(
+            name + (" *" if name == full else ""),
+            f"{right[name].mean():.4f}",
+            f"{right[name].mean() / right[FULL_MODEL].mean():.4f}",
+            f"{timings.mean(name) * 1e3:.2f}",
+            f"{timings.ratio(name, full):.3f}",
+            f"{timings.quantile(name, 0.5) * 1e3:.2f}",
+            f"{timings.quantile(name, 0.99) * 1e3:.2f}",
+            f"{timings.p99_ratio_bound(name, full):.3f}",
+        )
+    console.print(table)
+    print("* the full model that ratios are against: the faster of the compiled one and the untouched export")
+
+
+def shares(chain: Chain, inputs: Mapping[str, Any]) -> str:
+    ids = chain.run(inputs).exit_id
+    names = {exit_id: f"exit {exit_id}" for exit_id in chain.exits} | {0: FULL_MODEL}
+    return ", ".join(f"{name} {np.mean(ids == exit_id):.1%}" for exit_id, name in names.items())
+
+
+def against_matrix(chain: Chain, inputs: Mapping[str, Any], batches: int = 300) -> float:
+    """Chain ÷ the sum of its engines' medians at the sizes that each had, measured just before: the median batch."""
+    matrix = measure_chain(chain, MATRIX_SIZES, MATRIX_SECONDS).matrix.stages_at(BATCH)
+    ratios = []
+    for batch in random_batches(inputs, BATCH, batches, seed=1):
+        sizes: list[StageRun] = []
+        begin = time.perf_counter()
+        chain.run(batch, trace=sizes)
+        milliseconds = (time.perf_counter() - begin) * 1e3
+        ratios.append(milliseconds / sum(matrix[run.stage, run.rows] for run in sizes))
+    return float(np.median(ratios))
+
+
+def judge_race(
+    recipe: Recipe, timings: Timings, right: Mapping[str, Bools], full: str, static: str | None
+) -> list[Measure]:
+    accuracy = float(right[FULL_MODEL].mean())
+    measures = [
+        at_least("full model's accuracy", accuracy, recipe.accuracy),
+        at_most("mean latency ÷ full model", timings.ratio("chain", full), 1 - recipe.cut),
+        at_most("p99 ÷ full model (upper 95% bound)", timings.p99_ratio_bound("chain", full), 1.05),
+    ]
+    if static is not None:
+        measures += [
+            at_most("mean latency ÷ best static cut", timings.ratio("chain", static), 1 - recipe.cut),
+            at_most("p99 ÷ best static cut (upper 95% bound)", timings.p99_ratio_bound("chain", static), 1.05),
+        ]
+    minutes = (time.time() - STARTED) / 60
+    return [*measures, at_most("minutes, installation included", minutes, recipe.minutes, ".1f")]
+
+
+def keep_results(recipe: Recipe, timings: Timings, right: Mapping[str, Bools], full: str) -> None:
+    rows = {
+        name: {
+            "accuracy": float(right[name].mean()),
+            "mean_ms": timings.mean(name) * 1e3,
+            "p99_ms": timings.quantile(name, 0.99) * 1e3,
+            "mean_ratio": timings.ratio(name, full),
+        }
+        for name in timings.seconds
+    }
+    folder = Path("results")
+    folder.mkdir(exist_ok=True)
+    Path(folder, recipe.checkpoint.stem + ".json").write_text(json.dumps({"baseline": full, "rows": rows}, indent=2))
+
+
+if __name__ == "__main__":
+    sys.exit(main())
