@@ -10,7 +10,7 @@ import onnx_ir as ir
 from onnx_ir.passes import common
 
 from etbac.errors import UsageError
-from etbac.frontend.inputs import batch_axis_of
+from etbac.frontend.inputs import InputShape
 from etbac.frontend.outputs import check_batch, check_outputs, find_exits
 from etbac.passes.exit_model import ExitModel
 from etbac.passes.infer_shapes import InferShapes
@@ -24,16 +24,19 @@ BATCH_NAMES = frozenset({"batch", "batch_size", "batchsize", "n", "b", "bs"})
 
 
 def exported_here(
-    model: ir.Model, where: str, source: Mapping[str, Any], asked: Iterable[str] = (), *, rows_first: bool
+    model: ir.Model,
+    where: str,
+    source: Mapping[str, Any],
+    asked: Iterable[str] = (),
+    batch_axes: Mapping[str, int | None] | None = None,
 ) -> ExitModel:
     """The meaning of a graph that torch exported just now, whose recorded shapes are true.
 
-    `where` names the model in errors, `asked` holds the texts of `--exit`. `rows_first`: the batch is axis 0 of every
-    input; otherwise it is read from the shapes.
+    `where` names the model in errors, `asked` holds the texts of `--exit`. `batch_axes`: axis of the batch by input, or
+    None for an input without; left out, they are read from the shapes.
     """
     exits, full = find_exits(_output_names(model), asked, where)
-    axes = {str(value.name): 0 if value.shape else None for value in model.graph.inputs}
-    axes = axes if rows_first else _batch_axes(model)
+    axes = _batch_axes(model) if batch_axes is None else dict(batch_axes)
     check_batch(model, where)
     Pipeline(NameBatch(axes), InferShapes())(model)
     check_outputs(model, exits, full, where)
@@ -45,7 +48,7 @@ def from_elsewhere(
     where: str,
     source: Mapping[str, Any],
     asked: Iterable[str] = (),
-    input_shapes: Mapping[str, tuple[int | str, ...]] | None = None,
+    input_shapes: Mapping[str, InputShape] | None = None,
 ) -> ExitModel:
     """The meaning of a graph from a file: recorded shapes may be wrong, and a batch size may have been fixed.
 
@@ -71,19 +74,17 @@ def _output_names(model: ir.Model) -> list[str]:
     return [str(value.name) for value in model.graph.outputs]
 
 
-def _declare_shapes(
-    model: ir.Model, input_shapes: Mapping[str, tuple[int | str, ...]], where: str
-) -> dict[str, int | None]:
+def _declare_shapes(model: ir.Model, input_shapes: Mapping[str, InputShape], where: str) -> dict[str, int | None]:
     """Give inputs the shapes that the user typed; the batch axis of each."""
     inputs = {str(value.name): value for value in model.graph.inputs}
     for name, shape in input_shapes.items():
         if name not in inputs:
             raise UsageError(f"--input-shape {name}: {where} has no such input; its inputs are {', '.join(inputs)}")
         found = inputs[name].shape
-        if found is not None and len(found) != len(shape):
-            raise UsageError(f"--input-shape {name}: {where} has {len(found)} axes there and {len(shape)} are given")
-        inputs[name].shape = ir.Shape(shape)
-    return {name: batch_axis_of(shape) for name, shape in input_shapes.items()}
+        if found is not None and len(found) != len(shape.shape):
+            raise UsageError(f"--input-shape {name}: {where} has {len(found)} axes there, not {len(shape.shape)}")
+        inputs[name].shape = ir.Shape(shape.shape)
+    return {name: shape.batch_axis for name, shape in input_shapes.items()}
 
 
 def _batch_axes(model: ir.Model) -> dict[str, int | None]:

@@ -31,8 +31,7 @@ def from_exported_program(path: Path, asked: Sequence[str] = (), trust: bool = F
     program = _load(path, trust)
     _refuse_training(program, path)
     names = _output_names(program)
-    source = {"path": str(path.absolute()), "kind": "exported-program"}
-    return from_program(program, None, names, str(path), source, asked)
+    return from_program(program, names, str(path), {"path": str(path)}, asked)
 
 
 def _load(path: Path, trust: bool) -> torch.export.ExportedProgram:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any, TypeAlias
 
 import numpy as np
@@ -17,6 +18,8 @@ Arrays: TypeAlias = dict[str, npt.NDArray[Any]]
 EXAMPLE_BATCH = 2
 """torch.export takes sizes 0 and 1 as constants, so an example has at least two rows."""
 
+DTYPES = frozenset({"float16", "float32", "float64", "int8", "uint8", "int16", "int32", "int64", "bool"})
+
 OTHER_DYNAMIC = 8
 """The size of dynamic axes that are not the batch."""
 
@@ -29,21 +32,34 @@ def make_inputs(specs: Sequence[TensorSpec], batch: int, rng: np.random.Generato
     return {spec.name: _make(spec, batch, rng) for spec in specs}
 
 
-def parse_input_shape(text: str) -> tuple[str, tuple[int | str, ...]]:
-    """`image:Bx3x224x224` -> ("image", ("B", 3, 224, 224)): a word is a dynamic axis, B the batch."""
-    name, colon, shape = text.rpartition(":")
-    dims = shape.strip("[]").replace(",", "x").split("x") if colon else []
-    if not name or not all(re.fullmatch(r"\s*(\d+|[A-Za-z_]\w*)\s*", dim) for dim in dims):
-        raise UsageError(f"--input-shape {text}: write name:BxCxHxW, like --input-shape image:Bx3x224x224")
-    return name, tuple(int(dim) if dim.strip().isdigit() else dim.strip() for dim in dims)
+@dataclass(frozen=True)
+class InputShape:
+    """What `--input-shape` says of an input: sizes, with a name for a dynamic axis, and the type if it was given."""
+
+    shape: tuple[int | str, ...]
+    dtype: str | None = None
+
+    @property
+    def batch_axis(self) -> int | None:
+        """The axis called B or batch, else the first that is dynamic, else none."""
+        called = [axis for axis, dim in enumerate(self.shape) if str(dim).lower() in ("b", "batch")]
+        dynamic = [axis for axis, dim in enumerate(self.shape) if isinstance(dim, str)]
+        return next(iter(called or dynamic), None)
+
+    def spec(self, name: str) -> TensorSpec:
+        """The input as a specification; float32 where no type was given."""
+        return TensorSpec(name, self.dtype or "float32", self.shape, self.batch_axis)
 
 
-def batch_axis_of(shape: Sequence[int | str]) -> int | None:
-    """The axis called B or batch, else the first that is dynamic, else none."""
-    names = [str(dim).lower() for dim in shape]
-    called = [axis for axis, name in enumerate(names) if name in ("b", "batch")]
-    dynamic = [axis for axis, dim in enumerate(shape) if isinstance(dim, str)]
-    return next(iter(called or dynamic), None)
+def parse_input_shape(text: str) -> tuple[str, InputShape]:
+    """`image:Bx3x224x224`, `ids:BxL:int64`: a word is a dynamic axis, B the batch; brackets and commas will do too."""
+    match = re.fullmatch(r"(.+?):\[?(\w+(?:\s*[x,]\s*\w+)*)\]?(?::(\w+))?", text.strip())
+    parts = re.split(r"\s*[x,]\s*", match[2]) if match else []
+    dims = tuple(int(part) if part.isdigit() else part for part in parts)
+    known = match is not None and (match[3] is None or match[3] in DTYPES)
+    if match is None or not known or not all(isinstance(dim, int) or dim.isidentifier() for dim in dims):
+        raise UsageError(f"--input-shape {text}: write name:BxCxHxW, or name:BxL:int64, like image:Bx3x224x224")
+    return match[1], InputShape(dims, match[3])
 
 
 def specs_of(arrays: Mapping[str, npt.NDArray[Any]]) -> tuple[TensorSpec, ...]:

@@ -3,15 +3,14 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from etbac.errors import UsageError
-from etbac.frontend.inputs import EXAMPLE_BATCH, make_inputs
+from etbac.frontend.inputs import EXAMPLE_BATCH, InputShape, make_inputs
 from etbac.frontend.kinds import Kind, kind_of
 from etbac.passes.exit_model import ExitModel
 
@@ -28,7 +27,7 @@ class LoadOptions:
     """
 
     exits: tuple[str, ...] = ()
-    input_shapes: Mapping[str, tuple[int | str, ...]] = field(default_factory=dict)
+    input_shapes: Mapping[str, InputShape] = field(default_factory=dict)
     example_inputs: Mapping[str, Any] | None = None
     weights: Path | None = None
     factory: str | None = None
@@ -42,21 +41,26 @@ def load_model(spec: str | Path, options: LoadOptions | None = None) -> ExitMode
     """
     options = options or LoadOptions()
     kind = kind_of(spec)
-    if kind is Kind.CHECKPOINT:
-        return _from_checkpoint(Path(spec), options)
-    if kind is Kind.ONNX:
-        from etbac.frontend.onnx_file import from_onnx
+    if kind is Kind.FACTORY:
+        from etbac.frontend.factory import from_factory
 
-        exit_model = from_onnx(Path(spec), options.exits, options.input_shapes)
-        exit_model.source = {**exit_model.source, "sha256": _sha256(Path(spec))}
-        return exit_model
-    if kind is Kind.EXPORTED_PROGRAM:
-        from etbac.frontend.exported_program import from_exported_program
+        return from_factory(str(spec), options.weights, options.exits, options.input_shapes, options.example_inputs)
+    path = Path(spec)
+    exit_model = _READERS[kind](path, options)
+    exit_model.source = {"path": str(path.absolute()), "kind": kind.value, "sha256": _sha256(path)}
+    return exit_model
 
-        exit_model = from_exported_program(Path(spec), options.exits, options.trust)
-        exit_model.source = {**exit_model.source, "sha256": _sha256(Path(spec))}
-        return exit_model
-    raise UsageError(f"{spec}: models of kind {kind.value} are not read")
+
+def _from_onnx(path: Path, options: LoadOptions) -> ExitModel:
+    from etbac.frontend.onnx_file import from_onnx
+
+    return from_onnx(path, options.exits, options.input_shapes)
+
+
+def _from_exported_program(path: Path, options: LoadOptions) -> ExitModel:
+    from etbac.frontend.exported_program import from_exported_program
+
+    return from_exported_program(path, options.exits, options.trust)
 
 
 def _from_checkpoint(path: Path, options: LoadOptions) -> ExitModel:
@@ -66,12 +70,18 @@ def _from_checkpoint(path: Path, options: LoadOptions) -> ExitModel:
     found = checkpoint.load(path, options.factory)
     rng = np.random.default_rng(SEED)
     inputs = options.example_inputs or make_inputs(found.network.inputs, EXAMPLE_BATCH, rng)
-    source = {"path": str(path.absolute()), "kind": Kind.CHECKPOINT.value, "sha256": _sha256(path)}
-    exit_model = from_module(found.network, inputs, source)
+    exit_model = from_module(found.network, inputs, {"path": str(path)})
     exit_model.metric = found.metric
     if found.preprocessing is not None:
         exit_model.preprocessing = found.preprocessing.to_json()
     return exit_model
+
+
+_READERS: Mapping[Kind, Callable[[Path, LoadOptions], ExitModel]] = {
+    Kind.CHECKPOINT: _from_checkpoint,
+    Kind.EXPORTED_PROGRAM: _from_exported_program,
+    Kind.ONNX: _from_onnx,
+}
 
 
 def _sha256(path: Path) -> str:

@@ -12,14 +12,13 @@ import onnx_ir as ir
 from etbac.errors import EtbacError
 from etbac.frontend.exit_graph import from_elsewhere
 from etbac.frontend.external_data import check_external_data
+from etbac.frontend.inputs import InputShape
 from etbac.passes.exit_model import ExitModel
 
 CHECK_SECONDS = 300
 
 
-def from_onnx(
-    path: Path, asked: Sequence[str] = (), input_shapes: Mapping[str, tuple[int | str, ...]] | None = None
-) -> ExitModel:
+def from_onnx(path: Path, asked: Sequence[str] = (), input_shapes: Mapping[str, InputShape] | None = None) -> ExitModel:
     """Read an ONNX file whose outputs hold exits; needs no torch.
 
     `asked`: the texts of `--exit`; `input_shapes`: those of `--input-shape`, by input. Weights stay in their file until
@@ -30,7 +29,7 @@ def from_onnx(
     try:
         model = ir.load(path)
         check_external_data(model, path)
-        return from_elsewhere(model, str(path), {"path": str(path.absolute()), "kind": "onnx"}, asked, input_shapes)
+        return from_elsewhere(model, str(path), {"path": str(path)}, asked, input_shapes)
     except EtbacError:
         raise
     except Exception as error:

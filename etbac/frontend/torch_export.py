@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import onnx_ir as ir
 
 from etbac.contract import TensorSpec
-from etbac.errors import InputError, UnsupportedModelError
+from etbac.errors import InputError, UnsupportedModelError, UsageError
 from etbac.frontend.exit_graph import exported_here
 from etbac.passes.exit_model import ExitModel
 from etbac.passes.quiet import quiet
@@ -28,38 +28,54 @@ def from_module(network: ExitNetwork, example_inputs: Mapping[str, Any], source:
     in training mode (its batch norms would be exported as if in evaluation mode), one that cannot be traced, or one
     that fixes its batch.
     """
-    import torch
-
-    from etbac.models.export import export_program, output_names
-
-    where = type(network.trunk).__name__
-    refuse_training(network, where)
-    _require_inputs(network.inputs, example_inputs)
-    tensors = {spec.name: torch.as_tensor(example_inputs[spec.name]) for spec in network.inputs}
-    program = export_program(network, tensors)
-    names = [spec.name for spec in network.inputs]
-    exit_model = from_program(program, names, output_names(network), where, source)
+    exit_model = export_dict(network, network.inputs, example_inputs, type(network.trunk).__name__, source)
     exit_model.task = network.task
     return exit_model
 
 
+def export_dict(
+    network: torch.nn.Module,
+    specs: Sequence[TensorSpec],
+    example_inputs: Mapping[str, Any],
+    where: str,
+    source: Mapping[str, Any],
+    asked: Sequence[str] = (),
+) -> ExitModel:
+    """Export a module whose forward takes its inputs by name and returns a mapping with `exit_<id>` among its keys.
+
+    `specs` says which axes are dynamic and which of them is the batch. `asked`: the texts of `--exit`.
+    """
+    import torch
+
+    refuse_training(network, where)
+    _require_inputs(specs, example_inputs)
+    tensors = {spec.name: torch.as_tensor(example_inputs[spec.name]) for spec in specs}
+    with torch.no_grad():
+        answer = _call(network, tensors, where)
+    if not isinstance(answer, Mapping) or not all(isinstance(key, str) for key in answer):
+        raise UsageError(
+            f"{where} returns a {type(answer).__name__}, so it has no exits; attach some with etbac.attach_exits, or "
+            "return a dict with exit_<id> among its keys"
+        )
+    program = _export(network, specs, tensors, where)
+    model = _translate(program, where)
+    for value, spec in zip(model.graph.inputs, specs, strict=True):
+        value.name = spec.name
+    _name_outputs(model.graph, list(answer))
+    return exported_here(model, where, source, asked, {spec.name: spec.batch_axis for spec in specs})
+
+
 def from_program(
     program: torch.export.ExportedProgram,
-    input_names: Sequence[str] | None,
     output_names: Sequence[str],
     where: str,
     source: Mapping[str, Any],
     asked: Sequence[str] = (),
 ) -> ExitModel:
-    """Translate an exported program to ONNX opset 18 and read its exits.
-
-    Inputs and outputs get these names; without `input_names` the inputs keep those of the program.
-    """
+    """Translate an exported program to ONNX opset 18, give its outputs these names, and read its exits."""
     model = _translate(program, where)
-    for value, name in zip(model.graph.inputs, input_names or (), strict=input_names is not None):
-        value.name = name
     _name_outputs(model.graph, output_names)
-    return exported_here(model, where, source, asked, rows_first=input_names is not None)
+    return exported_here(model, where, source, asked)
 
 
 def refuse_training(module: torch.nn.Module, where: str) -> None:
@@ -71,6 +87,45 @@ def refuse_training(module: torch.nn.Module, where: str) -> None:
                 f"{where}: {inside} ({type(part).__name__}) is in training mode, in which answers depend on the batch "
                 "and on chance; call .eval() before compiling"
             )
+
+
+def _call(network: torch.nn.Module, tensors: Mapping[str, torch.Tensor], where: str) -> Any:
+    try:
+        return network(**tensors)
+    except Exception as error:
+        reason = str(error).strip().split("\n")[0]
+        raise InputError(f"{where} fails on the example inputs: {type(error).__name__}: {reason[:300]}") from error
+
+
+def _export(
+    network: torch.nn.Module, specs: Sequence[TensorSpec], tensors: Mapping[str, torch.Tensor], where: str
+) -> torch.export.ExportedProgram:
+    """torch.export, every dynamic axis strictly so; inputs go by position, since it loses their shapes by name."""
+    import torch
+
+    names = [spec.name for spec in specs]
+
+    class Positional(torch.nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.network = network
+
+        def forward(self, *inputs: torch.Tensor) -> dict[str, Any]:
+            return dict(self.network(**dict(zip(names, inputs, strict=True))))
+
+    dynamic = tuple(
+        {axis: torch.export.Dim.DYNAMIC for axis, dim in enumerate(spec.shape) if isinstance(dim, str)}
+        for spec in specs
+    )
+    try:
+        with torch.no_grad(), quiet("torch.export", "torch.fx"), warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            return torch.export.export(
+                Positional().eval(), tuple(tensors.values()), dynamic_shapes={"inputs": dynamic}, strict=False
+            )
+    except Exception as error:
+        reason = str(error).strip().split("\n")[0]
+        raise UnsupportedModelError(f"{where} cannot be exported by torch.export: {reason[:500]}") from error
 
 
 def _translate(program: torch.export.ExportedProgram, where: str) -> ir.Model:
