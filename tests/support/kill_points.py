@@ -79,17 +79,21 @@ class _Killer:
         sys.addaudithook(self._audit)
         os.fsync, os.write = self._before_fsync, self._write_half_first
 
-    def _pass(self) -> None:
+    def _pass(self, leave: Callable[[], Any] = lambda: None) -> None:
         self.passed += 1
         if self.passed == self._point:
+            leave()
             os.kill(os.getpid(), signal.SIGKILL)
 
     def _audit(self, event: str, arguments: tuple[Any, ...]) -> None:
         if event == "open":
-            path, _, flags = arguments
-            if self._is_inside(path) and flags & WRITING:
-                self._begun.clear()
-                self._pass()
+            path, mode, flags = arguments
+            if not self._is_inside(path) or not flags & WRITING:
+                return
+            self._begun.clear()
+            self._pass()
+            if mode is not None:  # a Python file object, whose writes are not seen: what a kill amid them leaves
+                self._pass(lambda: Path(path).write_bytes(b"{"))
         elif event in CHANGES and self._is_inside(arguments[0]):
             self._pass()
 
