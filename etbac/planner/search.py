@@ -11,7 +11,7 @@ and by what their survivors would go on to cost under the best plan known (a rol
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 
 import numpy as np
 import numpy.typing as npt
@@ -20,6 +20,9 @@ from etbac.planner.statistics import Bools, ExitStatistics
 from etbac.profiles.matrix import Floats
 
 BEAM = 12
+"""States kept for each level of spending."""
+LEVELS = 24
+"""Numbers of blocks that are told apart: a budget up to this is searched block by block, a larger one in steps."""
 ROUNDS = 4
 
 
@@ -43,15 +46,17 @@ class _State:
 
 
 @dataclass(frozen=True)
-class _Move:
-    """One decision at one exit: `cut` samples in order of falling confidence leave if they are still there."""
+class _Moves:
+    """Decisions at one exit, one a row: of state `state`, the first `cut` samples by falling confidence leave if they
+    are still there, the last of them at `threshold` (NaN: nobody leaves). `blocks` and `cost` are those after it, and
+    `rank` adds what the survivors are expected to cost from there on."""
 
-    state: _State
-    blocks: int
-    cost: float
-    rank: float
-    cut: int
-    threshold: float | None
+    state: npt.NDArray[np.intp]
+    blocks: npt.NDArray[np.int64]
+    cost: Floats
+    rank: Floats
+    cut: npt.NDArray[np.int64]
+    threshold: Floats
 
 
 def cheapest(statistics: ExitStatistics, costs: Floats, most_blocks: int) -> Candidate:
@@ -79,10 +84,9 @@ def _sweep(statistics: ExitStatistics, costs: Floats, most_blocks: int, best: Ca
     beam = [_State(np.ones(n, bool), 0, float(costs[0, n]), {})]
     for e, exit_id in enumerate(statistics.exits):
         order = _Order.of(statistics.confidence[e])
-        moves = [
-            move for state in beam for move in _moves(state, order, harmful[e], costs[e + 1], later[e], most_blocks)
-        ]
-        beam = [_apply(move, order, exit_id) for move in _select(moves)]
+        each = [_moves(beam, k, order, harmful[e], costs[e + 1], later[e], most_blocks) for k in range(len(beam))]
+        moves = _Moves(*(np.concatenate([getattr(part, field.name) for part in each]) for field in fields(_Moves)))
+        beam = [_apply(beam, moves, row, order, exit_id) for row in _select(moves, most_blocks)]
     for state in beam:
         blocks = state.blocks + int(harmful[-1, state.alive].sum())
         if blocks <= most_blocks:
@@ -110,45 +114,57 @@ class _Order:
 
 
 def _moves(
-    state: _State, order: _Order, harmful: Bools, next_costs: Floats, later: Floats, most_blocks: int
-) -> Iterator[_Move]:
-    """Nobody leaves; or all above the first harmful survivor, above the second, …; or everybody."""
+    beam: list[_State], place: int, order: _Order, harmful: Bools, next_costs: Floats, later: Floats, most_blocks: int
+) -> _Moves:
+    """Of one state: nobody leaves; or all above the first harmful survivor, above the second, …; or everybody."""
+    state = beam[place]
     alive = state.alive[order.samples]
     left = np.concatenate([[0], alive.cumsum()])
     value = np.concatenate([[0.0], np.where(alive, later[order.samples], 0.0).cumsum()])
-    survivors = left[-1]
 
-    def move(blocks: int, cut: int, threshold: float | None) -> _Move:
-        cost = state.cost + float(next_costs[survivors - left[cut]])
-        return _Move(state, blocks, cost, cost + float(value[-1] - value[cut]), cut, threshold)
+    harms = np.flatnonzero(alive[: order.valid] & harmful[order.samples[: order.valid]])
+    cuts = np.append(order.tied_from[harms], order.valid)
+    passed_by = _steps(min(len(cuts), most_blocks - state.blocks))
+    cut = np.concatenate([[0], cuts[passed_by]])
+    blocks = state.blocks + np.concatenate([[0], passed_by + 1])
+    new = np.concatenate([[True], left[cut[1:]] > left[cut[:-1]]])
+    cut, blocks = cut[new], blocks[new]
 
-    yield move(state.blocks, 0, None)
-    harms = np.flatnonzero(alive[: order.valid] & harmful[order.samples][: order.valid])
-    cuts = [*order.tied_from[harms[: most_blocks - state.blocks]], order.valid]
-    for d, cut in enumerate(cuts):
-        blocks = state.blocks + d + 1
-        if blocks > most_blocks or left[cut] == (left[cuts[d - 1]] if d else 0):
-            continue
-        last = int(np.searchsorted(left, left[cut], side="left")) - 1
-        yield move(blocks, int(cut), float(order.confidence[last]))
+    cost = state.cost + next_costs[left[-1] - left[cut]]
+    last = np.searchsorted(left, left[cut], side="left") - 1
+    threshold = np.where(cut > 0, order.confidence[last], np.nan)
+    return _Moves(np.full(len(cut), place), blocks, cost, cost + value[-1] - value[cut], cut, threshold)
 
 
-def _select(moves: list[_Move]) -> list[_Move]:
-    """The `BEAM` best for each number of blocks, each rank once."""
-    chosen: dict[int, dict[float, _Move]] = {}
-    for move in sorted(moves, key=lambda move: move.rank):
-        kept = chosen.setdefault(move.blocks, {})
-        if len(kept) < BEAM:
-            kept.setdefault(round(move.rank, 12), move)
-    return [move for kept in chosen.values() for move in kept.values()]
+def _steps(count: int) -> npt.NDArray[np.int64]:
+    """0 … count - 1; of more than `LEVELS`, the first few and then steps that widen."""
+    if count <= LEVELS:
+        return np.arange(max(count, 0))
+    few = LEVELS // 4
+    return np.unique(np.concatenate([np.arange(few), np.geomspace(few, count - 1, LEVELS - few).round()]).astype(int))
 
 
-def _apply(move: _Move, order: _Order, exit_id: int) -> _State:
-    if move.threshold is None:
-        return _State(move.state.alive, move.blocks, move.cost, move.state.thresholds)
-    alive = move.state.alive.copy()
-    alive[order.samples[: move.cut]] = False
-    return _State(alive, move.blocks, move.cost, {**move.state.thresholds, exit_id: move.threshold})
+def _select(moves: _Moves, most_blocks: int) -> npt.NDArray[np.intp]:
+    """Rows of the `BEAM` best moves for each level of spending, each rank once."""
+    level = -(-moves.blocks * min(LEVELS, most_blocks) // max(1, most_blocks))
+    rank = moves.rank.round(12)
+    ordered = np.lexsort([moves.blocks, rank, level])
+    level, rank = level[ordered], rank[ordered]
+    first = np.append(True, (level[1:] != level[:-1]) | (rank[1:] != rank[:-1]))
+    ordered, level = ordered[first], level[first]
+    place = np.arange(len(level)) - np.searchsorted(level, level, side="left")
+    rows: npt.NDArray[np.intp] = ordered[place < BEAM]
+    return rows
+
+
+def _apply(beam: list[_State], moves: _Moves, row: int, order: _Order, exit_id: int) -> _State:
+    state = beam[moves.state[row]]
+    blocks, cost, threshold = int(moves.blocks[row]), float(moves.cost[row]), float(moves.threshold[row])
+    if np.isnan(threshold):
+        return _State(state.alive, blocks, cost, state.thresholds)
+    alive = state.alive.copy()
+    alive[order.samples[: moves.cut[row]]] = False
+    return _State(alive, blocks, cost, {**state.thresholds, exit_id: threshold})
 
 
 def _later_costs(statistics: ExitStatistics, costs: Floats, plan: Candidate) -> Floats:

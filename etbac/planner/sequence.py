@@ -11,7 +11,8 @@ from etbac.planner.statistics import ExitStatistics
 from etbac.profiles.matrix import Floats
 
 PASS_PROBABILITIES = (0.99, 0.9, 0.7, 0.5)
-"""How likely each candidate is to pass: the first is nearly sure to, the last is as fast as an even chance allows."""
+"""How likely each candidate would be to pass if it had not been chosen among many: the first is nearly sure to, and the
+last is at least as fast as an even chance allows."""
 
 
 @dataclass(frozen=True)

@@ -55,7 +55,7 @@ def profile(
     with load(engine_dir) as chain:
         sizes = batch_sizes or powers_of_two(max_batch or min(LARGEST, chain.manifest.max_batch))
         measured = measure_chain(chain, sizes, budget_s, target_error, progress)
-        _write(chain.engine_dir, measured)
+        write(chain.engine_dir, measured)
     return measured
 
 
@@ -70,7 +70,7 @@ def find_or_make(chain: Chain, note: Callable[[str], None]) -> Profile:
     )
     sizes = powers_of_two(min(LARGEST, chain.manifest.max_batch))
     measured = measure_chain(chain, sizes, SHORT_BUDGET_S)
-    _write(chain.engine_dir, measured)
+    write(chain.engine_dir, measured)
     return measured
 
 
@@ -82,6 +82,11 @@ def read(chain: Chain) -> Profile | None:
     found = Profile.from_json(data)
     same_engines = (found.segments, found.full) == _hashes(chain.engine_dir)
     return found if same_engines and same_machine(found.machine) else None
+
+
+def write(engine_dir: EngineDir, measured: Profile) -> None:
+    """Keep a profile in the engine directory, as JSON and as CSV."""
+    write_profile(engine_dir, measured.name, measured.to_json_text(), measured.to_csv_text())
 
 
 def measure_chain(
@@ -206,7 +211,3 @@ def _chain_timing(matrix: Matrix, way: str, sizes: tuple[int, ...], timing: Timi
 
 def _hashes(engine_dir: EngineDir) -> tuple[tuple[str, ...], str]:
     return engine_dir.segment_hashes, engine_dir.manifest.files[engine_dir.manifest.full]
-
-
-def _write(engine_dir: EngineDir, measured: Profile) -> None:
-    write_profile(engine_dir, measured.name, measured.to_json_text(), measured.to_csv_text())

@@ -1,0 +1,60 @@
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+from click.testing import CliRunner
+from support.two_blocks import make_engine_dir, make_inputs
+
+from etbac.cli.main import cli
+from etbac.profiles import profiler
+
+
+@pytest.fixture
+def engines(tmp_path: Path, monkeypatch) -> Path:
+    monkeypatch.setattr(profiler, "SHORT_BUDGET_S", 0.05)
+    return make_engine_dir(tmp_path / "engines", metric="agreement").path
+
+
+def run(engines: Path, rows: int, *arguments: object):
+    np.savez(engines.parent / "data.npz", **make_inputs(rows, seed=2))
+    fixed = ["plan", "--engine-dir", engines, "--data", engines.parent / "data.npz"]
+    return CliRunner().invoke(cli, [*map(str, fixed), *map(str, arguments)])
+
+
+def test_a_certified_plan_says_what_is_certified_and_what_to_expect(engines):
+    done = run(engines, 2_000, "--precision", 0.95)
+    assert done.exit_code == 0
+    assert "certified: precision ≥ 0.95 at 95% confidence" in done.stdout
+    assert "reading 1 of this set" in done.stdout
+    for text in ("threshold", "samples leave", "full model ms", "on the search set (1,000 samples)"):
+        assert text in done.stdout
+    assert "there is no profile" in done.stderr
+
+
+def test_json_holds_the_plan(engines):
+    made = json.loads(run(engines, 2_000, "--precision", 0.95, "--json").stdout)
+    assert made["certified"]
+    assert made["exits"] == [3, 7]
+    assert made["certificate"]["n"] == 1_000
+
+
+def test_too_little_data_is_exit_1_in_one_sentence_and_no_plan(engines):
+    done = run(engines, 200)
+    assert done.exit_code == 1
+    assert "935 such samples are needed" in done.stderr
+    assert done.stdout == ""
+    assert not (engines / "plans").exists()
+
+
+def test_uncertified_is_exit_0_and_says_so(engines):
+    done = run(engines, 200, "--uncertified")
+    assert done.exit_code == 0
+    assert "not certified: 100 samples" in done.stdout
+    assert "certified: precision" not in done.stdout
+
+
+def test_a_percentage_is_wrong_usage(engines):
+    done = run(engines, 200, "--precision", 99.68)
+    assert done.exit_code == 2
+    assert "0.9968" in done.stderr

@@ -1,0 +1,53 @@
+import json
+from pathlib import Path
+
+import pytest
+from click.testing import CliRunner
+from support.two_blocks import make_engine_dir
+
+from etbac.cli.main import cli
+
+
+@pytest.fixture
+def engines(tmp_path: Path) -> Path:
+    return make_engine_dir(tmp_path / "engines").path
+
+
+def run(*arguments: object):
+    return CliRunner().invoke(cli, ["profile", *map(str, arguments)])
+
+
+def test_the_tables_name_every_engine_and_the_sums(engines):
+    done = run("--engine-dir", engines, "--budget", 0.1)
+    assert done.exit_code == 0
+    for text in ("segment-00", "segment-02", "full", "batch 8", "chain ÷ Σ", "evenly"):
+        assert text in done.stdout
+    assert len(list((engines / "profiles").iterdir())) == 2
+
+
+def test_json_is_one_object_on_stdout(engines):
+    done = run("--engine-dir", engines, "--budget", 0.1, "--batch-sizes", "1:7:3", "--json")
+    measured = json.loads(done.stdout)
+    assert measured["batch_sizes"] == [1, 4, 7]
+    assert [row["engine"] for row in measured["engines"]] == ["segment-00", "segment-01", "segment-02", "full"]
+    assert len(measured["segments"]) == 3
+
+
+@pytest.mark.parametrize("sizes", ["one", "1:2", "4:1:1", "0,1", "1:9:0", "2,-1"])
+def test_sizes_that_are_none_are_wrong_usage(engines, sizes):
+    done = run("--engine-dir", engines, "--batch-sizes", sizes)
+    assert done.exit_code == 2
+    assert "batch" in done.stderr
+
+
+def test_a_size_above_the_chains_largest_says_how_to_get_it(engines):
+    done = run("--engine-dir", engines, "--max-batch", 64)
+    assert done.exit_code == 2
+    assert "compile it again with --max-batch 64" in done.stderr
+
+
+def test_a_missing_directory_is_one_sentence(tmp_path):
+    done = run("--engine-dir", tmp_path / "nowhere")
+    assert done.exit_code == 1
+    assert done.stderr.startswith("etbac: ")
+    assert done.stderr.count("\n") == 1

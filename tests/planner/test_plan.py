@@ -1,0 +1,146 @@
+from pathlib import Path
+
+import numpy as np
+import pytest
+from support.two_blocks import make_engine_dir, make_inputs, make_weights, reference
+
+import etbac
+from etbac.engine_dir import EngineDir
+from etbac.errors import EtbacError, InputError, UsageError
+from etbac.planner import certify
+from etbac.planner.plan import plan
+from etbac.planner.samples import SampleSet, split
+from etbac.profiles import profiler
+
+ROWS = 4_000
+PRECISION = 0.95
+
+
+@pytest.fixture(autouse=True)
+def short_profiles(monkeypatch):
+    monkeypatch.setattr(profiler, "SHORT_BUDGET_S", 0.05)
+
+
+@pytest.fixture
+def engines(tmp_path: Path) -> Path:
+    return make_engine_dir(tmp_path / "engines").path
+
+
+def data(path: Path, rows: int = ROWS, **changes: object) -> Path:
+    """Random inputs; the full model's own answers as labels, one in ten of them wrong."""
+    inputs = make_inputs(rows, seed=1)
+    labels = reference(make_weights(), inputs).answers[-1].argmax(-1)
+    labels[::10] = (labels[::10] + 1) % 3
+    file = path / "data.npz"
+    np.savez(file, **{**inputs, "labels": labels, **changes})
+    return file
+
+
+def test_a_plan_is_certified_and_in_force(engines, tmp_path):
+    made = plan(engines, PRECISION, data=data(tmp_path))
+
+    with etbac.load(engines) as chain:
+        assert chain.plan == made
+        certificate = made.certificate
+        assert made.certified
+        assert certificate is not None
+        assert certificate["segments"] == list(chain.engine_dir.segment_hashes)
+        assert (certificate["backend"], certificate["device"], certificate["dtype"]) == ("onnxruntime", "cpu", "fp32")
+    assert (certificate["level"], certificate["reading"], certificate["samples"]) == (0.05, 1, ROWS // 2)
+    assert certificate["p_value"] <= 0.05
+    assert certificate["best_precision"] >= PRECISION
+    assert made.predicted.keys() == {1, 2, 4, 8}
+    assert sum(made.search["shares"].values()) == pytest.approx(1)
+    assert made.search["batch_size"] == 8
+
+
+def test_the_chain_does_on_the_certify_set_what_its_certificate_says(engines, tmp_path):
+    file = data(tmp_path)
+    made = plan(engines, PRECISION, data=file, seed=7)
+    with np.load(file) as arrays, etbac.load(engines) as chain:
+        labels = arrays["labels"]
+        samples = SampleSet(chain.manifest.inputs, {k: arrays[k] for k in ("x", "scale", "unread")}, labels)
+        _, half = split(samples, seed=7)
+        answer, full = chain.run(half.inputs), chain.full(half.inputs)
+    right = full.argmax(-1) == half.labels
+    assert made.certificate["n"] == right.sum()
+    assert made.certificate["harms"] == (right & (answer.prediction.argmax(-1) != half.labels)).sum()
+    assert made.certificate["set_sha256"] == half.sha256
+    assert EngineDir.open(engines).readings() == {half.sha256: 1}
+
+
+def test_every_reading_halves_the_level_and_the_sum_is_recorded(engines, tmp_path):
+    file = data(tmp_path)
+    certificates = [plan(engines, PRECISION, data=file).certificate for _ in range(3)]
+    assert [each["reading"] for each in certificates] == [1, 2, 3]
+    assert [each["level"] for each in certificates] == pytest.approx([0.05, 0.025, 0.0125])
+    assert certificates[-1]["levels_summed"] == pytest.approx(0.0875)
+
+
+def test_too_little_data_is_said_with_what_it_takes_and_changes_nothing(engines, tmp_path):
+    with pytest.raises(EtbacError) as caught:
+        plan(engines, 0.9968, data=data(tmp_path, rows=800))
+    message = str(caught.value)
+    assert "400 samples, 36" in message
+    assert "cannot certify precision 0.9968 at 95% confidence (935 such samples are needed" in message
+    assert "Add data with --data" in message
+    directory = EngineDir.open(engines)
+    assert directory.plan is None
+    assert directory.readings() == {}
+
+
+def test_an_uncertified_plan_is_marked_with_the_reason(engines, tmp_path):
+    made = plan(engines, 0.9968, data=data(tmp_path, rows=800), uncertified=True)
+    assert not made.certified
+    assert made.certificate is None
+    assert "935 such samples are needed" in made.reason
+    assert EngineDir.open(engines).plan == made
+
+
+def test_a_plan_that_fails_its_test_leaves_the_old_one_in_force(engines, tmp_path):
+    """Every exit agrees with the full model on the search half, and the first one never does on the certify half."""
+    old = plan(engines, PRECISION, data=data(tmp_path))
+    x = make_inputs(ROWS, seed=1)["x"]
+    answers = reference(make_weights(), make_inputs(ROWS, seed=1)).answers.argmax(-1)
+    easy = np.flatnonzero((answers == answers[-1]).all(axis=0))
+    misleading = np.flatnonzero(answers[0] != answers[-1])
+    search_half, certify_half = np.split(np.random.default_rng(0).permutation(ROWS), 2)
+    chosen = np.empty(ROWS, int)
+    chosen[search_half], chosen[certify_half] = np.resize(easy, ROWS // 2), np.resize(misleading, ROWS // 2)
+
+    with pytest.raises(EtbacError, match=r"is not certified.*the most cautious plan loses .* is what can be certified"):
+        plan(engines, PRECISION, data=data(tmp_path, x=x[chosen], labels=answers[-1][chosen]))
+    directory = EngineDir.open(engines)
+    assert directory.plan == old
+    assert sorted(directory.readings().values()) == [1, 1]
+
+
+def test_a_reading_is_spent_before_any_exit_is_read(engines, tmp_path, monkeypatch):
+    def stop(*_: object) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(certify, "collect", stop)
+    with pytest.raises(KeyboardInterrupt):
+        plan(engines, PRECISION, data=data(tmp_path))
+    assert list(EngineDir.open(engines).readings().values()) == [1]
+
+
+def test_agreement_needs_no_labels(engines, tmp_path):
+    file = tmp_path / "data.npz"
+    np.savez(file, **make_inputs(ROWS))
+    with pytest.raises(InputError, match="--metric agreement"):
+        plan(engines, PRECISION, data=file)
+    made = plan(engines, PRECISION, data=file, metric="agreement")
+    assert made.certificate["n"] == ROWS // 2
+    assert made.certificate["metric"] == "agreement"
+
+
+def test_what_cannot_be_asked_for_is_refused(engines, tmp_path):
+    with pytest.raises(UsageError, match=r"write it as a ratio, 0\.9968"):
+        plan(engines, 99.68)
+    with pytest.raises(UsageError, match="level between 0 and 1"):
+        plan(engines, delta=5)
+    with pytest.raises(UsageError, match=r"--batch-size 64: .* 1 to 8"):
+        plan(engines, data=data(tmp_path), batch_size=64)
+    with pytest.raises(UsageError, match="there is no metric 'f1'"):
+        plan(engines, metric="f1")
