@@ -4,14 +4,19 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 import onnx_ir as ir
 
-CONSTANT, BATCH, OTHER, CURVED = 0, 1, 2, 4
-"""What an element of a shape depends on (bits, or-ed): nothing, the batch size, another dynamic dimension; CURVED: by
-more than sums and products, so that its value in the worlds says nothing of its value elsewhere."""
+CONSTANT, BATCH, OTHER, CURVED, UNKNOWN = 0, 1, 2, 4, 8
+"""What an element of a small value depends on (bits, or-ed): nothing, the batch size, another dynamic dimension;
+CURVED: by more than sums and products, so that its value in the worlds says nothing of its value elsewhere; UNKNOWN:
+the model's inputs, and its number here is made up."""
+
+MAX_ELEMENTS = 4096
+"""Values larger than this are no shape arithmetic."""
 
 Factors = tuple[int, int]
 
@@ -53,18 +58,34 @@ class Rows:
 
 @dataclass(frozen=True)
 class Content:
-    """The elements of a small value in one world, and what each depends on (CONSTANT, BATCH, OTHER bits)."""
+    """The elements of a small value in one world, and what each depends on (bits as above)."""
 
-    array: npt.NDArray[np.generic]
+    array: npt.NDArray[Any]
     depends: npt.NDArray[np.int64]
+
+    @property
+    def known(self) -> bool:
+        return not self.any(UNKNOWN)
+
+    def any(self, bits: int) -> bool:
+        """Whether an element depends on one of `bits`."""
+        return bool(np.any(self.depends & bits))
+
+    @staticmethod
+    def of_constant(array: npt.NDArray[Any]) -> Content:
+        return Content(array, np.full(array.shape, CONSTANT, np.int64))
+
+    @staticmethod
+    def unknown(shape: tuple[int, ...], dtype: npt.DTypeLike) -> Content:
+        return Content(np.zeros(shape, dtype), np.full(shape, UNKNOWN, np.int64))
 
 
 @dataclass(frozen=True)
 class Fact:
     """What is known of one value; tuples have one entry for each world.
 
-    `shapes`: None where not even the rank is known. `contents`: known for values that are computed from sizes and
-    constants alone (`pure`). `sized`: the elements depend on how many rows there are or on a row's number, so that
+    `shapes`: None where not even the rank is known. `contents`: those of small integers, and of all small values that
+    are computed from sizes and constants alone (`pure`). `sized`: the elements depend on how many rows there are or on a row's number, so that
     computing the value again from fewer rows gives something else than taking its rows.
     """
 
@@ -76,23 +97,24 @@ class Fact:
 
     @property
     def pure(self) -> bool:
-        return all(content is not None for content in self.contents)
+        return all(content is not None and content.known for content in self.contents)
 
 
 @dataclass(frozen=True)
 class BatchAnalysis:
     """A fact for every value of a model, values of sub-graphs included.
 
-    `whole_uses`: (node, input number) of every place that reads, as data, a value that depends on the batch size or on
-    row numbers: there it means the whole batch. Everywhere else such a value is a shape or an index and means the rows
-    that are there.
+    `whole_uses`: (node, input number) of every place that reads, as data, a pure value that depends on the batch size
+    or on row numbers: there it means the whole batch. Everywhere else such a value is a shape or an index and means the
+    rows that are there; `local` holds those indices that are not pure.
     """
 
     worlds: tuple[World, ...]
     open_sizes: bool
-    """Whether the model has dynamic dimensions besides the batch."""
+    """Whether the model has dynamic dimensions besides the batch, or sizes that depend on data."""
     facts: Mapping[ir.Value, Fact]
     whole_uses: frozenset[tuple[ir.Node, int]]
+    local: frozenset[ir.Value]
 
     def rows(self, value: ir.Value) -> Rows | None:
         """Where `value` holds the batch, or None if it holds none."""

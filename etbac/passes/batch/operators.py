@@ -113,5 +113,5 @@ STRUCTURAL: dict[str, tuple[int, ...]] = {
 CREATES_ROWS = frozenset(["Expand", "Tile", "ConstantOfShape", "Reshape"])
 """Operators whose output may hold rows where no input does."""
 
-LOOKS_UP = frozenset(("Gather",))
+LOOKS_UP = frozenset(("Gather", "GatherND"))
 """Operators whose second input is an index; on the axis of the rows it counts the rows that are there."""

@@ -12,7 +12,7 @@ import onnx_ir as ir
 from etbac.passes.batch.facts import Fact, Rows, World
 
 
-class Mixed(Exception):
+class RowsMixError(Exception):
     """The rows of a batch cannot be told apart behind this node; the message says why."""
 
 
@@ -54,7 +54,9 @@ class Op:
         """The elements of an input that is known, else None."""
         fact = self.inputs[index] if index < len(self.inputs) else None
         content = None if fact is None else fact.contents[world]
-        return None if content is None else [int(element) for element in content.array.reshape(-1)]
+        if content is None or not content.known:
+            return None
+        return [int(element) for element in content.array.reshape(-1)]
 
     def attr(self, name: str, default: Any = None) -> Any:
         attribute = self.node.attributes.get(name)
@@ -66,7 +68,7 @@ class Op:
         return axis + rank if axis < 0 else axis
 
     def mixed(self, why: str) -> NoReturn:
-        raise Mixed(why)
+        raise RowsMixError(why)
 
     def forbid(self, index: int, axes: Sequence[int], why: str) -> None:
         """The rows of an input must not be on one of `axes`."""
@@ -101,4 +103,4 @@ class Op:
 
 
 Rule = Callable[[Op], Sequence[Rows | None]]
-"""Where each output holds its rows, given where the inputs do; raises Mixed. Called if an input has rows."""
+"""Where each output holds its rows, given where the inputs do; raises RowsMixError. Called if an input has rows."""

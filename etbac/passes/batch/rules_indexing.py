@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 
 import numpy as np
 
-from etbac.passes.batch.facts import Rows
+from etbac.passes.batch.facts import UNKNOWN, Rows
 from etbac.passes.batch.rule import Op, Rule
 
 PICKS = "it takes particular rows of the batch"
@@ -83,7 +83,7 @@ def _own_row(op: Op, data: Rows, indices: Rows | None, column: int) -> Rows:
     for world, sizes in enumerate(op.worlds):
         fact = op.inputs[1]
         content = None if fact is None else fact.contents[world]
-        if content is None:
+        if content is None or np.any(content.depends[..., column] & UNKNOWN):
             op.mixed(PICKS)
         numbers = np.moveaxis(content.array[..., column], indices.axis, -1)
         if not np.array_equal(numbers, np.broadcast_to(np.arange(sizes.batch), numbers.shape)):

@@ -6,7 +6,7 @@ import math
 from collections.abc import Mapping, Sequence
 
 from etbac.passes.batch.facts import Factors, Rows
-from etbac.passes.batch.rule import Mixed, Op, Rule
+from etbac.passes.batch.rule import Op, RowsMixError, Rule
 
 
 def elementwise(op: Op) -> Sequence[Rows | None]:
@@ -30,7 +30,7 @@ def same_order(op: Op) -> Sequence[Rows | None]:
         return [None]
     try:
         found = [_refactor(op, world, rows.axis, rows.factors[world]) for world in range(len(op.worlds))]
-    except Mixed:
+    except RowsMixError:
         if not rows.uniform:
             raise
         swapped = [(inner, outer) for outer, inner in rows.factors]

@@ -11,11 +11,8 @@ import onnx
 import onnx_ir as ir
 from onnx.reference import ReferenceEvaluator
 
-from etbac.passes.batch.facts import CONSTANT, CURVED, Content, World
+from etbac.passes.batch.facts import CONSTANT, CURVED, MAX_ELEMENTS, Content, World
 from etbac.passes.batch.operators import ELEMENTWISE
-
-MAX_ELEMENTS = 4096
-"""Values larger than this are no shape arithmetic."""
 
 MOVING = frozenset(
     [
@@ -36,7 +33,7 @@ MOVING = frozenset(
 )
 """Operators whose output elements are elements of their inputs."""
 
-LINEAR = frozenset(["Cast", "Mul", "Add", "Sub"])
+LINEAR = frozenset(["Mul", "Add", "Sub"])
 
 COUNTING = frozenset(["Reshape", "Expand", "Tile", "Squeeze", "Unsqueeze", "Split", "ConstantOfShape"])
 """Operators whose second input (the only one, of ConstantOfShape) says how many elements, never which."""
@@ -44,11 +41,12 @@ COUNTING = frozenset(["Reshape", "Expand", "Tile", "Squeeze", "Unsqueeze", "Spli
 
 @dataclass(frozen=True)
 class Sized:
-    """One value in one world."""
+    """One value in one world; `guessed`: a dimension depends on data, and counts as the world's other size."""
 
     dtype: ir.DataType | None
     shape: tuple[int, ...] | None
     content: Content | None = None
+    guessed: bool = False
 
 
 @dataclass
@@ -81,7 +79,7 @@ class NodeSizes:
         data = {
             name: onnx.numpy_helper.from_array(value.content.array, name)
             for name, value in given.items()
-            if value.content is not None
+            if value.content is not None and value.content.known
         }
         opsets = [onnx.helper.make_opsetid(domain, version) for domain, version in self.opsets.items()]
         return onnx.shape_inference.infer_node_outputs(schema, proto, types, data, opset_imports=opsets)
@@ -102,6 +100,9 @@ class NodeSizes:
         known = {name: content for name, content in contents.items() if content is not None}
         if len(known) < len(contents) or not _small(node, known) or self._schema(node) is None:
             return unknown
+        elements = _elements(node, list(proto.input))
+        if not all(content.known or name in elements for name, content in known.items()):
+            return unknown
         evaluator = ReferenceEvaluator(proto, opsets=self.opsets)
         try:
             arrays = [np.asarray(a) for a in evaluator.run(None, {name: c.array for name, c in known.items()})]
@@ -113,11 +114,6 @@ class NodeSizes:
         return [Content(array, bits) for array, bits in zip(arrays, depends, strict=True)]
 
 
-def constant(array: np.ndarray) -> Content | None:
-    """The content of a constant, if it is small enough to be a shape."""
-    return Content(array, np.zeros(array.shape, np.int64)) if array.size <= MAX_ELEMENTS else None
-
-
 def _small(node: ir.Node, known: dict[str, Content]) -> bool:
     if node.op_type == "ConstantOfShape":
         return all(math.prod(int(d) for d in content.array) <= MAX_ELEMENTS for content in known.values())
@@ -127,6 +123,13 @@ def _small(node: ir.Node, known: dict[str, Content]) -> bool:
     return True
 
 
+def _elements(node: ir.Node, names: list[str]) -> list[str]:
+    """The inputs whose elements the node moves to its output."""
+    if node.op_type == "Concat":
+        return names
+    return names[:1] if node.op_type in MOVING or node.op_type == "Cast" else []
+
+
 def _depends(
     node: ir.Node,
     evaluator: ReferenceEvaluator,
@@ -134,10 +137,12 @@ def _depends(
     known: dict[str, Content],
     arrays: list[np.ndarray],
 ) -> list[np.ndarray]:
-    elements = names if node.op_type == "Concat" else names[:1]
+    elements = _elements(node, names)
     others = [known[name] for name in names if name and name not in elements]
     if node.op_type == "ConstantOfShape":
         return [np.zeros(array.shape, np.int64) for array in arrays]
+    if node.op_type == "Cast":
+        return [known[names[0]].depends]
     if node.op_type in MOVING:
         extra = 0 if node.op_type in COUNTING else _any(others)
         feeds = {name: known[name].depends if name in elements else known[name].array for name in known}
@@ -166,9 +171,10 @@ def _sized(output: ir.Value, inferred: onnx.TypeProto | None, content: Content |
         dtype = ir.DataType(tensor.elem_type) if tensor.elem_type else output.dtype
         if tensor.HasField("shape"):
             dims = [dim.dim_value if dim.HasField("dim_value") else world.other for dim in tensor.shape.dim]
-            return Sized(dtype, tuple(dims))
-        return Sized(dtype, declared_shape(output, world))
-    return Sized(output.dtype, declared_shape(output, world))
+            unknown = any(not dim.HasField("dim_value") for dim in tensor.shape.dim)
+            return Sized(dtype, tuple(dims), guessed=unknown)
+        return Sized(dtype, declared_shape(output, world), guessed=True)
+    return Sized(output.dtype, declared_shape(output, world), guessed=True)
 
 
 def declared_shape(value: ir.Value, world: World) -> tuple[int, ...] | None:

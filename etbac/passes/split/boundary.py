@@ -29,6 +29,7 @@ BYTE = 1 << 20
 """The price of a byte per sample. Below it, a tensor costs a little, and an operation computed twice costs 1."""
 TENSOR, REARRANGED = 1 << 10, 1 << 9
 MAX_EXTRA_WORK = 0.01
+MAX_COST = 1 << 50
 
 SOURCE, SINK = "source", "sink"
 
@@ -91,18 +92,22 @@ def choose_boundary(
     before_budget = MAX_EXTRA_WORK * problem.total(early)
     behind_budget = MAX_EXTRA_WORK * problem.total(needed(next_outputs, stop) - early)
 
-    free = {n for n in future if problem.cost(n) <= (behind_budget if n in early else before_budget)}
-    free = {n for n in free if not prepared.whole.intersection(n.outputs)}
-    while True:
-        boundary = _solve(problem, free)
-        excess = [
-            nodes
-            for nodes, budget in ((boundary.again, behind_budget), (boundary.ahead, before_budget))
-            if problem.total(nodes) > budget
-        ]
-        if not excess:
-            return boundary
+    movable = {node for node in future if not prepared.whole.intersection(node.outputs)}
+    free = {n for n in movable if problem.cost(n) <= (behind_budget if n in early else before_budget)}
+    best = _solve(problem, free) or _solve(problem, movable)
+    if best is None:
+        raise _nothing_to_carry(problem)
+    while excess := [
+        nodes
+        for nodes, budget in ((best.again, behind_budget), (best.ahead, before_budget))
+        if problem.total(nodes) > budget
+    ]:
         free -= {max(nodes, key=problem.cost) for nodes in excess}
+        cheaper = _solve(problem, free)
+        if cheaper is None:
+            break
+        best = cheaper
+    return best
 
 
 def _dependent(prepared: Prepared, available: Collection[ir.Value]) -> set[ir.Node]:
@@ -117,12 +122,12 @@ def _dependent(prepared: Prepared, available: Collection[ir.Value]) -> set[ir.No
     return nodes
 
 
-def _solve(problem: _Problem, free: Collection[ir.Node]) -> Boundary:
-    network = _network(problem, free)
-    capacity, before = network.source_side(SOURCE, SINK)
-    carried = _carried(problem, before)
+def _solve(problem: _Problem, free: Collection[ir.Node]) -> Boundary | None:
+    """The cheapest boundary if only `free` nodes may be computed twice or ahead; None if there is none."""
+    capacity, before = _network(problem, free).source_side(SOURCE, SINK)
     if capacity >= INFINITE:
-        raise _nothing_to_carry(problem, carried)
+        return None
+    carried = _carried(problem, before)
     stop = {*carried, problem.prepared.batch_size}
     behind = needed(problem.wanted, stop)
     again = frozenset(node for node in problem.future if node in behind and node in problem.early)
@@ -154,7 +159,7 @@ def _network(problem: _Problem, free: Collection[ir.Node]) -> Network:
             network.connect(vertex, start, INFINITE)
 
     for node in problem.future:
-        extra = max(1, int(problem.cost(node))) if node in free else INFINITE
+        extra = max(1, int(min(problem.cost(node), MAX_COST))) if node in free else INFINITE
         if problem.prepared.whole.intersection(node.outputs) or node in problem.early:
             network.connect(SOURCE, node, extra)
         else:
@@ -189,10 +194,10 @@ def _carried(problem: _Problem, before: Collection[object]) -> list[ir.Value]:
     ]
 
 
-def _nothing_to_carry(problem: _Problem, carried: Sequence[ir.Value]) -> UnsupportedModelError:
-    bad = [value for value in problem.future and carried if not can_be_carried(value, problem.analysis)]
-    named = ", ".join(repr(value.name) for value in bad) or "a value"
+def _nothing_to_carry(problem: _Problem) -> UnsupportedModelError:
+    values = [*problem.available, *(value for node in problem.future for value in node.outputs)]
+    bad = [repr(value.name) for value in values if not can_be_carried(value, problem.analysis)]
     return UnsupportedModelError(
-        f"the model cannot be cut behind this exit: {named} would have to be handed to the next segment, and its rows "
-        "cannot be taken out, nor can it be computed again; leave out this exit with --exits"
+        f"the model cannot be cut behind this exit: one of {', '.join(bad)} would have to be handed to the next segment, "
+        "and its rows cannot be taken out, nor can it be computed again; leave out this exit with --exits"
     )

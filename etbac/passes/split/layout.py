@@ -62,7 +62,7 @@ def can_be_carried(value: ir.Value, analysis: BatchAnalysis) -> bool:
         return False
     if not isinstance(value.type, ir.TensorType | None):
         return False
-    if fact.pure and fact.sized:
+    if (fact.pure and fact.sized) or value in analysis.local:
         return False
     return fact.rows is None or _placement(value, analysis) is not None
 

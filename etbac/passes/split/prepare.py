@@ -58,7 +58,9 @@ class _Rewriter:
         self.batch_size = self._batch_size()
 
     def run(self) -> Prepared:
-        whole = frozenset([self._keep_whole(node, index) for node, index in sorted_uses(self.analysis)])
+        whole = frozenset(
+            [self._keep_whole(node, index) for node, index in sorted_uses(self.analysis)] + self._whole_outputs()
+        )
         for graph in self.model.model.graphs():
             for node in list(graph):
                 self._rewrite(graph, node)
@@ -85,15 +87,26 @@ class _Rewriter:
                 f"{node.op_type} {node.name!r} inside a sub-graph reads {value.name!r}, which depends on the batch size, "
                 "as data; move it out of the sub-graph"
             )
+        kept = self._whole_copy(value)
+        node.replace_input_with(index, kept)
+        return kept
+
+    def _whole_outputs(self) -> list[ir.Value]:
+        """Outputs that are sizes are data, too."""
+        outputs = self.graph.outputs
+        sized = [place for place, value in enumerate(outputs) if self.facts[value].pure and self.facts[value].sized]
+        for place in sized:
+            outputs[place] = self._whole_copy(outputs[place])
+        return [outputs[place] for place in sized]
+
+    def _whole_copy(self, value: ir.Value) -> ir.Value:
         identity = ir.node("Identity", [value])
-        producer = value.producer()
-        self._place(self.graph, producer, [identity])
+        self._place(self.graph, value.producer(), [identity])
         kept = identity.outputs[0]
         self._name(kept, f"{value.name}.whole")
         fact = self.facts[value]
         self.facts[kept] = replace(fact, contents=(None,) * len(fact.contents))
         kept.type, kept.shape = value.type, value.shape
-        node.replace_input_with(index, kept)
         return kept
 
     def _rewrite(self, graph: ir.Graph, node: ir.Node) -> None:

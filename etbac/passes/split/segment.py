@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 import onnx_ir as ir
 from onnx_ir import tape
-from onnx_ir.passes.common import RemoveUnusedNodesPass, TopologicalSortPass
+from onnx_ir.passes.common import TopologicalSortPass
 
 from etbac.contract import CONFIDENCE, EXIT_MASK, KEEP, THRESHOLD, SegmentContract, TensorSpec
 from etbac.errors import UnsupportedModelError
@@ -15,6 +15,7 @@ from etbac.passes.exit_model import Segment
 from etbac.passes.infer_shapes import InferShapes
 from etbac.passes.split.layout import from_front, placement, to_front
 from etbac.passes.split.prepare import Prepared
+from etbac.passes.split.values import keep_only, needed
 
 ROWS, SLOTS = "batch", "slots"
 """Names of the dynamic dimension of a segment's outputs, and of the boundary tensors that it is given."""
@@ -60,7 +61,7 @@ class _Builder:
             gate=dict(self.prepared.source.gates.get(self.piece.exit_id, {})),
         )
         TopologicalSortPass()(self.model)
-        RemoveUnusedNodesPass()(self.model)
+        keep_only(self.graph, needed(self.graph.outputs))
         for node in self.graph.all_nodes():
             for value in node.outputs:
                 if not value.is_graph_output():

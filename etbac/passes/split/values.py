@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Collection, Iterable, Iterator
 
 import onnx_ir as ir
 
@@ -47,3 +47,23 @@ def needed(outputs: Iterable[ir.Value], stop: Iterable[ir.Value] = ()) -> set[ir
         nodes.add(node)
         queue.extend(value for value in inputs_of(node) if value not in stopped)
     return nodes
+
+
+def keep_only(graph: ir.Graph, nodes: Collection[ir.Node]) -> None:
+    """Remove all other nodes of a graph, what their sub-graphs capture included, and initialisers that nobody reads."""
+    unused = [node for node in graph if node not in nodes]
+    for node in unused:
+        _detach(node)
+    graph.remove(unused, safe=True)
+    for name, value in list(graph.initializers.items()):
+        if not value.uses() and not value.is_graph_output():
+            del graph.initializers[name]
+
+
+def _detach(node: ir.Node) -> None:
+    for place in range(len(node.inputs)):
+        node.replace_input_with(place, None)
+    for body in bodies(node):
+        for inner in body:
+            _detach(inner)
+        body.outputs.clear()

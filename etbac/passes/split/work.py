@@ -15,8 +15,11 @@ VIEWS = frozenset(["Reshape", "Flatten", "Squeeze", "Unsqueeze", "Identity", "Sh
 
 
 def work(node: ir.Node, analysis: BatchAnalysis) -> float:
-    """Operations for one row of the batch, at the first of the analysis' worlds."""
-    if node.op_type in VIEWS:
+    """Operations for one row of the batch, at the first of the analysis' worlds; sizes and indices cost nothing."""
+    facts = [analysis.facts.get(value) for value in node.outputs]
+    if node.op_type in VIEWS or all(fact is not None and fact.pure for fact in facts):
+        return 0.0
+    if any(value in analysis.local for value in node.outputs):
         return 0.0
     if any(True for _ in bodies(node)):
         return math.inf
