@@ -11,15 +11,16 @@ def flip_and_crop(images: Tensor, padding: int, generator: torch.Generator) -> T
 
     Pixels that come in from outside repeat the border. Both are drawn for each picture.
     """
-    batch, _, height, width = images.shape
+    batch, channels, height, width = images.shape
     flips = torch.rand(batch, generator=generator) < 0.5
     images = torch.where(flips[:, None, None, None], images.flip(3), images)
     padded = nn.functional.pad(images, (padding,) * 4, mode="replicate")
     shifts = torch.randint(0, 2 * padding + 1, (2, batch), generator=generator)
-    rows = (shifts[0, :, None] + torch.arange(height))[:, :, None]
-    columns = (shifts[1, :, None] + torch.arange(width))[:, None, :]
-    cropped = padded[torch.arange(batch)[:, None, None], :, rows, columns]
-    return cropped.permute(0, 3, 1, 2)
+    pictures = torch.arange(batch)[:, None, None, None]
+    planes = torch.arange(channels)[:, None, None]
+    rows = (shifts[0, :, None] + torch.arange(height))[:, None, :, None]
+    columns = (shifts[1, :, None] + torch.arange(width))[:, None, None, :]
+    return padded[pictures, planes, rows, columns]
 
 
 def resize(images: Tensor, scale: float) -> Tensor:

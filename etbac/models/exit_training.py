@@ -59,7 +59,7 @@ def pooled_features(
         for view in range(views):
             for batch in images.split(batch_size):
                 batch = batch.flip(3) if view else batch
-                features, prediction = network.features(**{name: batch.contiguous(memory_format=torch.channels_last)})
+                features, prediction = network.features(**{name: batch})
                 for exit_id, found in features.items():
                     parts[exit_id].append(network.head(exit_id).pool(found))
                 predictions.append(prediction)

@@ -120,9 +120,9 @@ def train(
 ) -> Checkpoint:
     """Train a trunk, then exits on it, and write the checkpoint `out`.
 
-    `model`: a registered factory's name, `module:function`, or a trained torch.nn.Module (its weights are left as they
-    are; `factory` must say how to make it again). `exits`: as `at` of `attach_exits`, or "none". `start`: a checkpoint whose
-    trained trunk is taken over, with its sets. `data`: the folder of `loader`.
+    `model`: a registered factory's name, `module:function`, or a trained torch.nn.Module (its weights are left as
+    they are; `factory` must say how to make it again). `exits`: as `at` of `attach_exits`, or "none". `start`: a
+    checkpoint whose trained trunk is taken over, with its sets. `data`: the folder of `loader`.
 
     An interrupted run leaves `<out>.partial`; the same call goes on at its last finished epoch and ends with the same
     weights as an uninterrupted one. Raises UsageError and InputError as `attach_exits`, the loader and the registry do.
@@ -146,11 +146,10 @@ def train(
         "data": [begin.data.loader, begin.data.splits.digest()],
     }
     run = _Run(begin.data, seed, progress, Resume.open(out, settings, progress))
-
+    network = run.attach(begin.trunk, task, exits, head_options)
     if not begin.trained:
         run.train_trunk(begin.trunk, trunk_options)
     full_sha256 = checkpoints.state_sha256(begin.trunk)
-    network = run.attach(begin.trunk, task, exits, head_options)
     if network.exits:
         network = run.train_exits(network, exit_options)
     found = Checkpoint(

@@ -51,7 +51,7 @@ class TrunkTrainer:
     def __init__(
         self, trunk: nn.Module, name: str, images: Tensor, labels: Tensor, options: TrunkOptions, seed: int
     ) -> None:
-        self.trunk = trunk.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+        self.trunk = trunk.to(memory_format=memory_layout(trunk))  # type: ignore[call-overload]
         self.name, self.images, self.labels = name, images, labels
         self.options, self.seed = options, seed
         self.epoch = 0
@@ -92,7 +92,7 @@ class TrunkTrainer:
 
     def _step(self, rows: Tensor, progress: float, generator: torch.Generator) -> float:
         images = flip_and_crop(self.images[rows], self.options.padding, generator)
-        images = resize(images, self.options.scale(self.epoch)).contiguous(memory_format=torch.channels_last)
+        images = resize(images, self.options.scale(self.epoch))
         logits = prediction_of(self.trunk(**{self.name: images}))
         smoothing = self.options.label_smoothing
         loss = nn.functional.cross_entropy(logits, self.labels[rows], label_smoothing=smoothing)
@@ -102,6 +102,15 @@ class TrunkTrainer:
         loss.backward()
         self.optimizer.step()
         return loss.item()
+
+
+def memory_layout(network: nn.Module) -> torch.memory_format:
+    """Channels last, which is a sixth faster on processors, where every convolution's width is a multiple of 8.
+
+    With narrower ones (4, say) torch 2.13's backward pass on processors writes past its buffers and kills the process.
+    """
+    widths = [module.out_channels for module in network.modules() if isinstance(module, nn.Conv2d)]
+    return torch.contiguous_format if any(width % 8 for width in widths) else torch.channels_last
 
 
 def accuracy(trunk: nn.Module, name: str, images: Tensor, labels: Tensor, batch_size: int = 500) -> float:
