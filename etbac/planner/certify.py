@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -14,6 +14,7 @@ from etbac.planner.samples import SampleSet
 from etbac.planner.search import Candidate
 from etbac.planner.sequence import Trial, run_sequence
 from etbac.planner.statistics import Bools
+from etbac.runtime.certificate import made_with
 from etbac.runtime.chain import Chain
 
 
@@ -109,18 +110,6 @@ def too_few(samples: int, n_right: int, precision: float, level: float) -> str:
         f"{confidence(level)} confidence ({samples_needed(precision, level):,} such samples are needed; "
         f"{n_right:,} reach {floored(best_precision(n_right, 0, level))} at best)"
     )
-
-
-def made_with(chain: Chain) -> Mapping[str, Any]:
-    """What a certificate holds for: run with anything else, it says nothing."""
-    directory = chain.engine_dir
-    return {
-        "segments": list(directory.segment_hashes),
-        "full": directory.manifest.files[directory.manifest.full],
-        "backend": chain.backend,
-        "device": chain.device,
-        "dtype": chain.dtype,
-    }
 
 
 def confidence(level: float) -> str:

@@ -92,18 +92,19 @@ def read_npz(path: Path, specs: tuple[TensorSpec, ...]) -> SampleSet:
 
 
 def _recorded(engine_dir: EngineDir, folder: Path | None) -> tuple[SampleSet, SampleSet]:
-    path = Path(str(engine_dir.manifest.source.get("path", "")))
-    if path.suffix != ".pt":
+    source = engine_dir.manifest.source
+    if source["kind"] != "checkpoint":
         raise UsageError(
             f"{engine_dir.path} was not compiled from a checkpoint that records its data; give an .npz file of inputs "
             "by name and labels with --data"
         )
+    path = Path(source["path"])
     if not path.exists():
         raise UsageError(
             f"the checkpoint {path}, which records the data, is not there any more; put it back, or give an .npz file "
             "of inputs by name and labels with --data"
         )
-    if hashlib.sha256(path.read_bytes()).hexdigest() != engine_dir.manifest.source.get("sha256"):
+    if hashlib.sha256(path.read_bytes()).hexdigest() != source["sha256"]:
         raise EtbacError(
             f"{path} has changed since {engine_dir.path} was compiled from it, and may record other sets; "
             f"compile it again: {engine_dir.rebuild}"

@@ -34,7 +34,7 @@ def _judge(chain: Chain, plan: Plan, thresholds: Thresholds) -> tuple[bool, str 
         return False, "the thresholds are not the plan's"
     if not plan.certified or plan.certificate is None:
         return False, plan.reason or "the plan was not certified"
-    for what, here in _made_with(chain).items():
+    for what, here in made_with(chain).items():
         if plan.certificate.get(what) != here:
             return (
                 False,
@@ -43,7 +43,8 @@ def _judge(chain: Chain, plan: Plan, thresholds: Thresholds) -> tuple[bool, str 
     return True, None
 
 
-def _made_with(chain: Chain) -> dict[str, Any]:
+def made_with(chain: Chain) -> dict[str, Any]:
+    """What a certificate holds for: of a chain made with anything else it says nothing."""
     return {
         "segments": list(chain.engine_dir.segment_hashes),
         "backend": chain.backend,
