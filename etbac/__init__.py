@@ -10,12 +10,16 @@ from typing import TYPE_CHECKING, Any
 from etbac._version import __version__
 
 if TYPE_CHECKING:
+    from etbac.planner.plan import plan
+    from etbac.profiles.profiler import profile
     from etbac.runtime.chain import load
 
-__all__ = ["__version__", "load"]
+__all__ = ["__version__", "load", "plan", "profile"]
 
 _HOMES = {
     "load": "etbac.runtime.chain",
+    "plan": "etbac.planner.plan",
+    "profile": "etbac.profiles.profiler",
 }
 
 
