@@ -107,9 +107,8 @@ def latency_table(made: Plan) -> Table:
 def sentences(made: Plan) -> list[str]:
     """What is certified, or why nothing is; and where exits don't pay."""
     search, certificate = made.search, made.certificate
-    lines = [
-        f"on the search set ({search['n']:,} samples): precision {search['precision']:.4f}, {search['harms']} harms"
-    ]
+    ratio = "–" if search["precision"] is None else f"{search['precision']:.4f}"
+    lines = [f"on the search set ({search['n']:,} samples): precision {ratio}, {search['harms']} harms"]
     if certificate is None:
         lines.append(f"not certified: {made.reason}")
     else:

@@ -7,8 +7,8 @@ from dataclasses import dataclass
 from typing import Any
 
 from etbac.engine_dir import EngineDir, count_reading
-from etbac.metrics import Metric
 from etbac.planner.collect import collect
+from etbac.planner.goal import Goal
 from etbac.planner.guarantee import allowed_harms, best_precision, reading_level, samples_needed, summed_level
 from etbac.planner.samples import SampleSet
 from etbac.planner.search import Candidate
@@ -22,8 +22,7 @@ from etbac.runtime.chain import Chain
 class Certification:
     """One reading of a certify set: which reading, the level of its tests, and the candidates in their order."""
 
-    precision: float
-    delta: float
+    goal: Goal
     reading: int
     samples: int
     set_sha256: str
@@ -31,7 +30,7 @@ class Certification:
 
     @property
     def level(self) -> float:
-        return reading_level(self.delta, self.reading)
+        return reading_level(self.goal.delta, self.reading)
 
     @property
     def winner(self) -> Trial | None:
@@ -44,28 +43,28 @@ class Certification:
         """A sentence with what the most cautious plan did and what it would have taken."""
         first = self.trials[0]
         n, harms = first.n_right, first.harms
-        needed = samples_needed(self.precision, self.level, harms / n)
+        needed = samples_needed(self.goal.precision, self.level, harms / n)
         more = (
             f"about {needed:,} such samples would certify it at this rate of harm"
             if needed
             else "no number of samples would certify it at this rate of harm"
         )
         return (
-            f"precision {self.precision:g} is not certified at {confidence(self.level)} confidence: of {n:,} samples "
-            f"that the full model gets right, the most cautious plan loses {harms:,}, and "
-            f"{max(0, allowed_harms(n, self.precision, self.level)):,} are allowed "
+            f"precision {self.goal.precision:g} is not certified at {confidence(self.level)} confidence: of {n:,} "
+            f"samples that the full model gets right, the most cautious plan loses {harms:,}, and "
+            f"{max(0, allowed_harms(n, self.goal.precision, self.level)):,} are allowed "
             f"({floored(best_precision(n, harms, self.level))} is what can be certified; {more})"
         )
 
-    def certificate(self, trial: Trial, chain: Chain, metric: Metric) -> dict[str, Any]:
+    def certificate(self, trial: Trial, chain: Chain) -> dict[str, Any]:
         """What a plan records of its test, and what it was made with."""
         return {
             "test": "exact",
-            "metric": metric.name,
-            "precision": self.precision,
+            "metric": self.goal.metric.name,
+            "precision": self.goal.precision,
             "level": self.level,
             "reading": self.reading,
-            "levels_summed": summed_level(self.delta, self.reading),
+            "levels_summed": summed_level(self.goal.delta, self.reading),
             "samples": self.samples,
             "n": trial.n_right,
             "harms": trial.harms,
@@ -81,10 +80,8 @@ def certify(
     chain: Chain,
     samples: SampleSet,
     full_right: Bools,
-    metric: Metric,
+    goal: Goal,
     sequence: Sequence[Candidate],
-    precision: float,
-    delta: float,
     progress: Callable[[int], None] = lambda done: None,
 ) -> Certification:
     """Count a reading of the set, then read it: every candidate of the fixed sequence is tested until one fails.
@@ -93,9 +90,9 @@ def certify(
     """
     sha256 = samples.sha256
     reading = count_reading(chain.engine_dir, sha256)
-    statistics = collect(chain, samples, metric, full_right, progress)
-    trials = run_sequence(sequence, statistics, precision, reading_level(delta, reading))
-    return Certification(precision, delta, reading, len(samples), sha256, trials)
+    statistics = collect(chain, samples, goal.metric, full_right, progress)
+    trials = run_sequence(sequence, statistics, goal.precision, reading_level(goal.delta, reading))
+    return Certification(goal, reading, len(samples), sha256, trials)
 
 
 def next_level(engine_dir: EngineDir, samples: SampleSet, delta: float) -> float:

@@ -12,10 +12,10 @@ import numpy as np
 from etbac.contract import FULL_MODEL_ID, Plan
 from etbac.engine_dir import write_plan
 from etbac.errors import EtbacError, UsageError
-from etbac.metrics import Metric
 from etbac.metrics import metric as find_metric
 from etbac.planner.certify import certify, next_level, too_few
 from etbac.planner.collect import check_labels, collect, judge_full, passes
+from etbac.planner.goal import Goal
 from etbac.planner.guarantee import check_delta, check_precision
 from etbac.planner.prediction import chain_latency, stage_costs
 from etbac.planner.samples import SampleSet, load_search_and_certify
@@ -29,7 +29,6 @@ from etbac.runtime.chain import Chain, load
 
 BATCH_SIZE = 16
 
-Note = Callable[[str], None]
 Bar = Callable[[str, int], Callable[[int], None]]
 """(what is being done, its whole) -> a function that takes what has been done since."""
 
@@ -44,7 +43,7 @@ def plan(
     batch_size: int | None = None,
     uncertified: bool = False,
     seed: int = 0,
-    note: Note = lambda sentence: None,
+    note: Callable[[str], None] = lambda sentence: None,
     bar: Bar = lambda name, whole: lambda done: None,
 ) -> Plan:
     """Choose a threshold for every exit, certify what they keep, and put the plan in force.
@@ -59,18 +58,18 @@ def plan(
     """
     check_precision(precision)
     check_delta(delta)
-    judge = None if metric is None else find_metric(metric)
+    asked = None if metric is None else find_metric(metric)
     with load(engine_dir) as chain:
-        directory = chain.engine_dir
-        judge = judge or find_metric(directory.manifest.metric)
-        batch = _batch_size(batch_size, directory.manifest.max_batch)
-        search_set, certify_set = load_search_and_certify(directory, data, seed)
-        check_labels(search_set, judge)
+        goal = Goal(asked or find_metric(chain.manifest.metric), precision, delta)
+        batch = _batch_size(batch_size, chain.manifest.max_batch)
+        search_set, certify_set = load_search_and_certify(chain.engine_dir, data, seed, note)
+        check_labels(search_set, goal.metric)
 
         profile = find_or_make(chain, note)
-        search = collect(chain, search_set, judge, progress=bar("search set", passes(judge) * len(search_set)))
+        whole = passes(goal.metric) * len(search_set)
+        search = collect(chain, search_set, goal.metric, progress=bar("search set", whole))
         costs = stage_costs(profile.matrix, batch, np.arange(search.n + 1) / search.n)
-        outcome = _certified(chain, certify_set, judge, search, costs, precision, delta, bar)
+        outcome = _certified(chain, certify_set, goal, search, costs, bar)
         if outcome.reason is not None and not uncertified:
             raise EtbacError(outcome.reason)
         chosen = outcome.candidate or cheapest(search, costs, int((1 - precision) * search.n_right))
@@ -82,9 +81,16 @@ def plan(
             reason=outcome.reason,
             certificate=outcome.certificate,
             predicted=_predicted(profile.matrix, search, chosen),
-            search=_figures(search, chosen, profile.matrix, batch, precision, delta, judge, search_set.sha256),
+            search={
+                "metric": goal.metric.name,
+                "batch_size": batch,
+                "set_sha256": search_set.sha256,
+                "seed": seed,
+                **_figures(search, chosen),
+                "static_cut": _static_cut(profile.matrix, search, goal),
+            },
         )
-        write_plan(directory, profile.name, made)
+        write_plan(chain.engine_dir, profile.name, made)
     return made
 
 
@@ -98,26 +104,18 @@ class _Outcome:
 
 
 def _certified(
-    chain: Chain,
-    samples: SampleSet,
-    judge: Metric,
-    search: ExitStatistics,
-    costs: Floats,
-    precision: float,
-    delta: float,
-    bar: Bar,
+    chain: Chain, samples: SampleSet, goal: Goal, search: ExitStatistics, costs: Floats, bar: Bar
 ) -> _Outcome:
     """Fix the sequence of candidates before any exit's answer on the certify set is known, then test it."""
-    full_right = judge_full(chain, samples, judge, bar("certify set: full model", len(samples)))
-    n_right, level = int(full_right.sum()), next_level(chain.engine_dir, samples, delta)
-    sequence = candidates(search, costs, n_right, precision, level)
+    full_right = judge_full(chain, samples, goal.metric, bar("certify set: full model", len(samples)))
+    n_right, level = int(full_right.sum()), next_level(chain.engine_dir, samples, goal.delta)
+    sequence = candidates(search, costs, n_right, goal.precision, level)
     if not sequence:
-        return _Outcome(reason=f"{too_few(len(samples), n_right, precision, level)}. Add data with --data")
-    progress = bar("certify set: exits", len(samples))
-    done = certify(chain, samples, full_right, judge, sequence, precision, delta, progress)
+        return _Outcome(reason=f"{too_few(len(samples), n_right, goal.precision, level)}. Add data with --data")
+    done = certify(chain, samples, full_right, goal, sequence, bar("certify set: exits", len(samples)))
     if done.winner is None:
         return _Outcome(reason=f"{done.failure}. Ask for a lower --precision, or add data with --data")
-    return _Outcome(done.winner.candidate, done.certificate(done.winner, chain, judge))
+    return _Outcome(done.winner.candidate, done.certificate(done.winner, chain))
 
 
 def _batch_size(asked: int | None, largest: int) -> int:
@@ -137,35 +135,24 @@ def _predicted(matrix: Matrix, search: ExitStatistics, chosen: Candidate) -> dic
     }
 
 
-def _figures(
-    search: ExitStatistics,
-    chosen: Candidate,
-    matrix: Matrix,
-    batch: int,
-    precision: float,
-    delta: float,
-    judge: Metric,
-    sha256: str,
-) -> dict[str, Any]:
-    """What the search set says of the plan, of each exit alone and of the best static cut."""
+def _figures(search: ExitStatistics, chosen: Candidate) -> dict[str, Any]:
+    """What the search set says of the plan, of the full model and of each exit alone."""
     replay, stages = search.replay(chosen.thresholds), (*search.exits, FULL_MODEL_ID)
-    cut = static_cut(search, precision, delta)
     return {
-        "metric": judge.name,
-        "set_sha256": sha256,
         "n": search.n,
         "n_right": search.n_right,
         "harms": replay.harms,
         "precision": replay.precision if search.n_right else None,
-        "batch_size": batch,
         "full": search.n_right / search.n,
         "exits": {str(id_): float(right.mean()) for id_, right in zip(stages, search.right, strict=True)},
         "shares": {str(id_): float(share) for id_, share in zip(stages, replay.shares, strict=True)},
-        "static_cut": None
-        if cut is None
-        else {
-            "exit_id": cut.exit_id,
-            "precision": cut.precision,
-            "predicted": {str(size): cut.latency(matrix, size) for size in matrix.batch_sizes},
-        },
     }
+
+
+def _static_cut(matrix: Matrix, search: ExitStatistics, goal: Goal) -> dict[str, Any] | None:
+    """The best cut without a gate, as the search set sees it: information, nothing is certified."""
+    cut = static_cut(search, goal.precision, goal.delta)
+    if cut is None:
+        return None
+    predicted = {str(size): cut.latency(matrix, size) for size in matrix.batch_sizes}
+    return {"exit_id": cut.exit_id, "precision": cut.precision, "predicted": predicted}

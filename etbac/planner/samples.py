@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -51,13 +51,17 @@ class SampleSet:
             yield self.take(slice(start, start + size))
 
 
-def load_search_and_certify(engine_dir: EngineDir, data: Path | None, seed: int) -> tuple[SampleSet, SampleSet]:
-    """From an .npz file, split in halves by `seed`; otherwise the sets that the checkpoint recorded.
+def load_search_and_certify(
+    engine_dir: EngineDir, data: Path | None, seed: int, note: Callable[[str], None] = lambda sentence: None
+) -> tuple[SampleSet, SampleSet]:
+    """From an .npz file, split in halves by `seed`, which is said; otherwise the sets that the checkpoint recorded.
 
     They are looked for in `data`, then where they were. Raises InputError or UsageError where there are none.
     """
     if data is not None and data.is_file():
-        return split(read_npz(data, engine_dir.manifest.inputs), seed)
+        search, certify = split(read_npz(data, engine_dir.manifest.inputs), seed)
+        note(f"{data}: {len(search):,} samples to search with, {len(certify):,} to certify with (split by seed {seed})")
+        return search, certify
     if data is not None and not data.exists():
         raise InputError(f"--data {data}: there is no such file or folder")
     return _recorded(engine_dir, data)
