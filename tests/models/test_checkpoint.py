@@ -156,9 +156,9 @@ def test_changed_weights_and_other_versions_are_refused(content: dict[str, objec
 def test_a_users_factory_runs_only_when_the_user_typed_it(small: Checkpoint, tmp_path: Path) -> None:
     path, factory = tmp_path / "own.pt", "support.factories:small"
     checkpoints.save(replace(small, factory="os:abort", kwargs={"width": 4}), path)
-    with pytest.raises(UsageError, match="os:abort.*--factory"):
+    with pytest.raises(UsageError, match=r"os:abort.*--factory"):
         checkpoints.load(path)
-    with pytest.raises(EtbacError, match="resnet14|damaged"):
+    with pytest.raises(EtbacError, match=r"resnet14|damaged"):
         checkpoints.load(path, factory="resnet14")
     assert checkpoints.load(path, factory=factory).factory == factory
 

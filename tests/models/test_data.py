@@ -61,7 +61,7 @@ def test_a_set_of_other_data_is_refused(data_folder: Path) -> None:
     source = DataSource("fashion-mnist", str(data_folder), draw(60_000, 10_000, 0))
     with pytest.raises(InputError, match="has 300 samples here"):
         source.load("certify", FashionMnist.preprocessing)
-    with pytest.raises(UsageError, match="no set 'poetry'.*certify"):
+    with pytest.raises(UsageError, match=r"no set 'poetry'.*certify"):
         source.load("poetry", FashionMnist.preprocessing)
 
 
@@ -116,7 +116,7 @@ def test_the_folder_is_looked_for_in_the_documented_order(tmp_path: Path, monkey
 
 
 def test_an_unknown_loader_is_refused_with_the_known_ones() -> None:
-    with pytest.raises(UsageError, match="'poetry'.*fashion-mnist"):
+    with pytest.raises(UsageError, match=r"'poetry'.*fashion-mnist"):
         loaders.get("poetry")
 
 

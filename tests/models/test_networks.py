@@ -51,7 +51,7 @@ def test_every_registered_name_makes_a_network() -> None:
 
 
 def test_an_unknown_model_is_refused_with_the_known_ones() -> None:
-    with pytest.raises(UsageError, match="resnet9.*resnet8, resnet14.*vgg16"):
+    with pytest.raises(UsageError, match=r"resnet9.*resnet8, resnet14.*vgg16"):
         registry.factory("resnet9")
 
 
