@@ -94,9 +94,10 @@ def _batch_axes(model: ir.Model) -> dict[str, int | None]:
 
 
 def _batch_symbol(model: ir.Model) -> str | None:
-    """A symbol called as people call a batch, else the one that most outputs begin with."""
-    values = [*model.graph.inputs, *model.graph.outputs]
-    symbols = {symbol for value in values for axis in range(_rank(value)) if (symbol := _symbol(value, axis))}
+    """The inputs' one symbol that is called as people call a batch, else the one that most outputs begin with."""
+    symbols = {
+        symbol for value in model.graph.inputs for axis in range(_rank(value)) if (symbol := _symbol(value, axis))
+    }
     telling = sorted(symbol for symbol in symbols if symbol.lower() in BATCH_NAMES)
     if len(telling) == 1:
         return telling[0]

@@ -28,12 +28,23 @@ def from_onnx(path: Path, asked: Sequence[str] = (), input_shapes: Mapping[str, 
     _check_in_child(path)
     try:
         model = ir.load(path)
+        _require_text(model)
         check_external_data(model, path)
         return from_elsewhere(model, str(path), {"path": str(path)}, asked, input_shapes)
     except EtbacError:
         raise
     except Exception as error:
         raise _damaged(path, f"{type(error).__name__}: {error}") from error
+
+
+def _require_text(model: ir.Model) -> None:
+    """A name that is not UTF-8 is read as bytes, and cannot be written again."""
+    nodes = list(model.graph.all_nodes())
+    values = [*model.graph.inputs, *(value for node in nodes for value in node.outputs)]
+    names = [*(text for node in nodes for text in (node.name, node.op_type, node.domain)), *(v.name for v in values)]
+    broken = next((name for name in names if isinstance(name, bytes)), None)
+    if broken is not None:
+        raise ValueError(f"the name {broken!r} is not UTF-8 text")
 
 
 def _check_in_child(path: Path) -> None:

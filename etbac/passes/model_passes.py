@@ -69,7 +69,6 @@ def _normal_form(hook: Hook | None) -> Pipeline:
         FoldConstants(),
         RefuseLostBatch(),
         FoldBatchNorm(),
-        common.IdentityEliminationPass(),
         common.RemoveUnusedNodesPass(),
         common.NameFixPass(),
         InferShapes(),

@@ -78,6 +78,8 @@ class GateTape:
 
     def probabilities(self, logits: ir.Value, temperature: float) -> ir.Value:
         """Softmax over axis 1 of `logits / temperature`; all NaN in a row that holds NaN or +inf."""
+        if not temperature > 0:
+            raise UsageError(f"the gate's temperature is {temperature}; it must be above 0")
         scaled = self.float32(logits)
         if temperature != 1.0:
             scaled = self.op("Div", scaled, self.constant("temperature", temperature, np.float32))

@@ -6,7 +6,8 @@ from collections.abc import Mapping
 from dataclasses import fields
 from importlib import import_module
 from importlib.metadata import entry_points
-from typing import Any
+from types import NoneType
+from typing import Any, get_args, get_type_hints
 
 from etbac.errors import UsageError
 from etbac.passes.gates.base import Gate
@@ -49,7 +50,8 @@ def create(name: str, options: Mapping[str, Any]) -> Gate:
     if unknown:
         has = f"it has {', '.join(known)}" if known else "it has none"
         raise UsageError(f"gate {name} has no option {unknown[0]!r}; {has}")
-    return kind(**options)
+    kinds = get_type_hints(kind)
+    return kind(**{option: _checked(name, option, value, kinds[option]) for option, value in options.items()})
 
 
 def parse(text: str) -> Gate:
@@ -62,6 +64,16 @@ def parse(text: str) -> Gate:
             raise UsageError(f"--gate {text}: write options as name=value, like {name}:{part}=…")
         options[option.strip()] = _number(value.strip())
     return create(name.strip(), options)
+
+
+def _checked(name: str, option: str, value: Any, kind: Any) -> Any:
+    allowed = get_args(kind) or (kind,)
+    if float in allowed and isinstance(value, int):
+        return float(value)
+    if isinstance(value, allowed):
+        return value
+    wanted = " or ".join(one.__name__ for one in allowed if one is not NoneType)
+    raise UsageError(f"gate {name}: option {option} is {value!r}; it must be of type {wanted}")
 
 
 def _number(text: str) -> int | float | str:
