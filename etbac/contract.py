@@ -148,7 +148,7 @@ class Manifest:
             "max_batch": self.max_batch,
             "preprocessing": dict(self.preprocessing),
             "plan": self.plan,
-            "files": dict(self.files),
+            "files": dict(sorted(self.files.items())),
         }
 
     @staticmethod

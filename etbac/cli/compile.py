@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -87,7 +88,7 @@ def cli(
     if compiled.dropped_plan:
         output.note("the plan in force was for other segments and is dropped")
     plan = None if no_plan else _first_plan(compiled, data, output)
-    output.result(_payload(compiled, plan, explain), *_text(compiled, plan, explain))
+    output.result(_payload(compiled, plan), *_text(compiled, plan, explain))
 
 
 def _hook(folder: Path | None) -> Hook | None:
@@ -121,7 +122,7 @@ def _first_plan(compiled: Compiled, data: Path | None, output: Output) -> Plan |
         return None
 
 
-def _payload(compiled: Compiled, plan: Plan | None, explain: bool) -> dict[str, Any]:
+def _payload(compiled: Compiled, plan: Plan | None) -> dict[str, Any]:
     directory = compiled.engine_dir
     return {
         "engine_dir": str(directory.path),
@@ -144,4 +145,11 @@ def _text(compiled: Compiled, plan: Plan | None, explain: bool) -> list[Any]:
         certified = "certified" if plan.certified else "not certified"
         thresholds = ", ".join(f"{exit_id}: {value:.3f}" for exit_id, value in plan.thresholds.items())
         lines.append(f"first plan: precision {plan.precision} {certified}; thresholds {thresholds}")
-    return lines
+    return [*lines, *(_boundaries(compiled) if explain else ())]
+
+
+def _boundaries(compiled: Compiled) -> Iterator[str]:
+    """A line for each tensor that a segment hands on."""
+    for segment in compiled.segments[:-1]:
+        for tensor, reason in zip(segment.contract.boundary, segment.reasons, strict=True):
+            yield f"behind exit {segment.contract.exit_id}: {tensor.name} {list(tensor.shape)}, {reason}"

@@ -91,18 +91,28 @@ def compile_model(exit_model: ExitModel, path: Path, options: CompileOptions) ->
     _require_valid(exit_model, options)
     specs = exit_model.input_specs()
     with UncutModel(exit_model) as reference, Writer(path) as writer:
-        full = whole_model(exit_model.copy(), options)
-        kept = None if options.exits is None else tuple(options.exits)
-        exit_model = model_passes(exit_model, PassOptions(exits=kept, gate=options.gate, hook=options.hook))
-        segments = [segment_passes(part, options.hook) for part in split_at_exits(exit_model, options.max_batch)]
-
         draws = all_draws(specs, reference, options.samples)
         samples = draws["random"](SAMPLES) if options.samples is None else options.samples
-        manifest = _add_files(writer, exit_model, segments, full, samples, specs, options)
+        segments, manifest = write_chain(writer, exit_model, samples, options)
         with Chain(writer.stage(manifest), registry.get(options.backend)) as chain:
             report = verify_chain(chain, reference, draws, sorted({*BATCHES, options.max_batch})).require()
         committed = writer.commit(manifest)
         return Compiled(committed, segments, report, writer.dropped_plan)
+
+
+def write_chain(
+    writer: Writer, exit_model: ExitModel, samples: Inputs, options: CompileOptions
+) -> tuple[Sequence[Segment], Manifest]:
+    """Passes, split and files, not verified and not in force: the segments and the manifest that lists them.
+
+    `exit_model` is changed in place; `samples` become the directory's own inputs.
+    """
+    specs = exit_model.input_specs()
+    full = whole_model(exit_model.copy(), options)
+    kept = None if options.exits is None else tuple(options.exits)
+    exit_model = model_passes(exit_model, PassOptions(exits=kept, gate=options.gate, hook=options.hook))
+    segments = [segment_passes(part, options.hook) for part in split_at_exits(exit_model, options.max_batch)]
+    return segments, _add_files(writer, exit_model, segments, full, samples, specs, options)
 
 
 def whole_model(exit_model: ExitModel, options: CompileOptions) -> ir.Model:

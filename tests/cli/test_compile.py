@@ -1,0 +1,131 @@
+from __future__ import annotations
+
+import json
+import pickle
+import zipfile
+from pathlib import Path
+
+import onnx
+import pytest
+from click.testing import CliRunner
+
+from etbac.cli.main import cli
+from etbac.engine_dir import EngineDir
+
+MODEL = """<ir_version: 9, opset_import: ["" : 18]>
+two_exits (float[batch, 4] x) => (float[batch, 4] exit_3, float[batch, 4] exit_7, float[batch, 4] prediction)
+<float[4, 4] w = {1.0, 0.5, 0.0, -1.0, 0.2, 1.0, -0.3, 0.1, 0.0, 0.4, 1.0, 0.6, -0.5, 0.3, 0.2, 1.0}>
+{
+    one = MatMul(x, w)
+    exit_3 = Relu(one)
+    two = MatMul(exit_3, w)
+    exit_7 = Tanh(two)
+    three = MatMul(two, w)
+    prediction = Relu(three)
+}"""
+
+
+class Loud:
+    """Reading this pickle would make a file."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+
+    def __reduce__(self):
+        return (Path.touch, (self.path,))
+
+
+@pytest.fixture
+def model(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    monkeypatch.chdir(tmp_path)
+    onnx.save(onnx.parser.parse_model(MODEL), tmp_path / "model.onnx")
+    return tmp_path / "model.onnx"
+
+
+def run(*arguments: object):
+    return CliRunner().invoke(cli, [*map(str, arguments)])
+
+
+def sentence(done) -> str:
+    """The one line on stderr, which names no Python."""
+    assert "Traceback" not in done.stderr
+    lines = [line for line in done.stderr.strip().splitlines() if line.startswith(("etbac: ", "Error: "))]
+    assert len(lines) == 1
+    return lines[0]
+
+
+def test_the_three_commands_of_daily_use_work_as_they_stand(model):
+    compiled = run("compile", "model.onnx", "--exits", "3,7")
+    assert compiled.exit_code == 0
+    assert "verified: largest difference" in compiled.stdout
+    assert run("profile", "--budget", "0.2").exit_code == 0
+    assert run("run", "--engine-dir", "engines").exit_code == 0
+
+
+def test_json_is_one_object(model):
+    found = json.loads(run("compile", "model.onnx", "--exits", "7", "--json").stdout)
+    assert found["exits"] == [7]
+    assert found["largest_difference"] <= 1e-4
+    assert found["plan"] is None
+
+
+def test_explain_names_each_boundary(model):
+    done = run("compile", "model.onnx", "--explain")
+    assert done.exit_code == 0
+    assert "behind exit 3" in done.stdout
+    assert "bytes" in done.stdout
+
+
+def test_dump_passes_writes_a_model_after_every_pass(model):
+    assert run("compile", "model.onnx", "--dump-passes", "dump").exit_code == 0
+    written = sorted(Path("dump").glob("*.onnx"))
+    assert len(written) > 5
+    for path in written:
+        onnx.load(path)
+
+
+def test_outputs_of_a_foreign_file_are_named_as_exits(model):
+    text = MODEL.replace("exit_3", "early").replace("exit_7", "late")
+    onnx.save(onnx.parser.parse_model(text), model)
+    done = run("compile", "model.onnx", "--exit", "1=early", "--exit", "2=late")
+    assert done.exit_code == 0
+    assert EngineDir.open("engines").manifest.exits == (1, 2)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "code", "says"),
+    [
+        (("nothing.pt",), 1, "nothing.pt: no such file"),
+        (("text.pt",), 1, "text file"),
+        (("short.pt",), 1, "truncated or damaged"),
+        (("bare.pt",), 1, "pickle, which can execute code"),
+        (("model.onnx", "--exits", "3,9"), 1, "no exit 9; it has exits 3, 7"),
+        (("model.onnx", "--exits", "7,3"), 2, "out of order; write 3,7"),
+        (("model.onnx", "--exits", "3,3"), 2, "names exit 3 more than once"),
+        (("model.onnx", "--exits", "a,b"), 2, "write them like 3,7,12"),
+        (("model.onnx", "--exits", "0,3"), 2, "exit ids start at 1"),
+        (("model.onnx", "--max-batch", "0"), 2, "the largest batch must be 1 or more"),
+        (("model.onnx", "--gate", "guess"), 2, "there is no gate 'guess'; there are max-prob"),
+        (("model.onnx", "--backend", "abacus"), 2, "there is no backend 'abacus'"),
+        (("model.onnx", "--engine-dir", "text.pt"), 1, "is a file, not a directory"),
+        ((".",), 1, "is a folder"),
+    ],
+)
+def test_bad_input_is_met_with_one_sentence_and_its_exit_code(model, arguments, code, says):
+    Path("text.pt").write_text("weights\n")
+    with zipfile.ZipFile("short.pt", "w") as archive:
+        archive.writestr("model/data.pkl", b"\x80\x02}." * 1000)
+    Path("short.pt").write_bytes(Path("short.pt").read_bytes()[:-30])
+    Path("bare.pt").write_bytes(pickle.dumps(Loud(Path("executed"))))
+    done = run("compile", *arguments)
+    assert done.exit_code == code
+    assert says in sentence(done)
+    assert not Path("executed").exists()
+    assert not Path("engines/manifest.json").exists()
+
+
+def test_a_failed_compile_leaves_the_directory_that_was_there(model):
+    assert run("compile", "model.onnx").exit_code == 0
+    before = Path("engines/manifest.json").read_bytes()
+    assert run("compile", "model.onnx", "--exits", "3,40").exit_code == 1
+    assert Path("engines/manifest.json").read_bytes() == before
