@@ -2,6 +2,5 @@
 
 from etbac.passes.batch.analysis import analyse
 from etbac.passes.batch.facts import BatchAnalysis, Fact, Rows
-from etbac.passes.batch.inputs import infer_batch_axes
 
-__all__ = ["BatchAnalysis", "Fact", "Rows", "analyse", "infer_batch_axes"]
+__all__ = ["BatchAnalysis", "Fact", "Rows", "analyse"]

@@ -4,8 +4,8 @@ The sizes that a model leaves open (its batch, its other dynamic dimensions) are
 two batch sizes, and two sizes of all the rest. Node after node, ONNX's own inference gives the shapes in each world and
 its reference operators the contents of small values that come from sizes and constants alone; then a rule of a few
 lines for the operator says where its outputs hold the rows, as (axis, outer, inner). Identities between sizes are
-polynomial, so that what holds in all worlds holds always; where sizes are not polynomial (a minimum, a comparison), each
-element of a shape also records what it depends on, and nothing is concluded from its value alone.
+polynomial, so that what holds in all worlds holds always; where sizes are not polynomial (a minimum, a comparison),
+each element of a shape also records what it depends on, and nothing is concluded from its value alone.
 
 A value is one of: without rows; with rows on an axis; `sized`, when its elements tell how many rows there are or which
 is which. A node is refused, by name, when its rows mix, when it is random, or when it is unknown and touches the batch.
@@ -180,7 +180,10 @@ class _Analysis:
         """Types, shapes and contents of the outputs, rows still left out."""
         worlds: list[list[Sized]] = []
         for number, world in enumerate(self.worlds):
-            given = [fact and Sized(fact.dtype, fact.shapes[number], fact.contents[number]) for fact in inputs]
+            given = [
+                None if fact is None else Sized(fact.dtype, fact.shapes[number], fact.contents[number])
+                for fact in inputs
+            ]
             try:
                 worlds.append(self.sizes.infer(node, given, world))
             except onnx.shape_inference.InferenceError as error:

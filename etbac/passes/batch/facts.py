@@ -85,8 +85,8 @@ class Fact:
     """What is known of one value; tuples have one entry for each world.
 
     `shapes`: None where not even the rank is known. `contents`: those of small integers, and of all small values that
-    are computed from sizes and constants alone (`pure`). `sized`: the elements depend on how many rows there are or on a row's number, so that
-    computing the value again from fewer rows gives something else than taking its rows.
+    are computed from sizes and constants alone (`pure`). `sized`: the elements depend on how many rows there are or on
+    a row's number, so that computing the value again from fewer rows gives something else than taking its rows.
     """
 
     dtype: ir.DataType | None
@@ -126,10 +126,9 @@ class BatchAnalysis:
         shapes = [shape for shape in fact.shapes if shape is not None]
         fixed = [sizes[0] if len(set(sizes)) == 1 else None for sizes in zip(*shapes, strict=True)]
         if self.open_sizes:
-            recorded = (
-                value.shape if value.shape is not None and len(value.shape) == len(fixed) else [None] * len(fixed)
-            )
-            fixed = [size if isinstance(known, int) else None for size, known in zip(fixed, recorded, strict=True)]
+            recorded = [isinstance(dim, int) for dim in value.shape or ()]
+            proved = recorded if len(recorded) == len(fixed) else [False] * len(fixed)
+            fixed = [size if known else None for size, known in zip(fixed, proved, strict=True)]
         return tuple(None if fact.rows is not None and axis == fact.rows.axis else d for axis, d in enumerate(fixed))
 
     def bytes_per_sample(self, value: ir.Value, max_batch: int) -> float:

@@ -26,7 +26,7 @@ def shape_fact(node: ir.Node, source: Fact | None, worlds: tuple[World, ...], op
 
 def _shape_content(node: ir.Node, sizes: npt.NDArray[np.int64], bits: npt.NDArray[np.int64]) -> Content:
     if node.op_type == "Size":
-        return Content(np.prod(sizes, dtype=np.int64), np.bitwise_or.reduce(bits, initial=0))
+        return Content(np.array(np.prod(sizes), np.int64), np.array(np.bitwise_or.reduce(bits, initial=0), np.int64))
     start, end = (node.attributes.get_int(name, default) for name, default in (("start", 0), ("end", None)))
     return Content(sizes[start:end], bits[start:end])
 

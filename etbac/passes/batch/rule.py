@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Any, NoReturn
+from typing import Any
 
 import onnx_ir as ir
 
@@ -35,7 +35,7 @@ class Op:
         fact = self.inputs[index]
         shape = None if fact is None else fact.shapes[world]
         if shape is None:
-            self.mixed(f"the rank of its input {index} is not known")
+            raise RowsMixError(f"the rank of its input {index} is not known")
         return shape
 
     def rank(self, index: int) -> int:
@@ -44,7 +44,7 @@ class Op:
     def out_shape(self, index: int = 0, world: int = 0) -> tuple[int, ...]:
         shape = self.out_shapes[index][world]
         if shape is None:
-            self.mixed(f"the rank of its output {index} is not known")
+            raise RowsMixError(f"the rank of its output {index} is not known")
         return shape
 
     def has(self, index: int) -> bool:
@@ -67,24 +67,21 @@ class Op:
         axis = int(self.attr(name, default))
         return axis + rank if axis < 0 else axis
 
-    def mixed(self, why: str) -> NoReturn:
-        raise RowsMixError(why)
-
     def forbid(self, index: int, axes: Sequence[int], why: str) -> None:
         """The rows of an input must not be on one of `axes`."""
         rows = self.rows(index)
         if rows is not None and rows.axis in axes:
-            self.mixed(why)
+            raise RowsMixError(why)
 
     def require(self, index: int, axis: int, why: str) -> None:
         """The rows of an input, if it has any, must be on `axis`."""
         rows = self.rows(index)
         if rows is not None and rows.axis != axis:
-            self.mixed(why)
+            raise RowsMixError(why)
 
     def no_rows(self, indices: Sequence[int], why: str) -> None:
         if any(self.rows(index) is not None for index in indices):
-            self.mixed(why)
+            raise RowsMixError(why)
 
     def join(self, candidates: Sequence[Rows | None]) -> Rows | None:
         """The one place of the rows of values that meet element by element; equal rows fit in anywhere."""
@@ -94,11 +91,11 @@ class Op:
         definite = [rows for rows in found if not rows.uniform] or found[:1]
         first = definite[0]
         if any(rows.axis != first.axis for rows in found):
-            self.mixed("it brings rows of the batch together with other rows")
+            raise RowsMixError("it brings rows of the batch together with other rows")
         for rows in found:
             same_size = all(math.prod(a) == math.prod(b) for a, b in zip(rows.factors, first.factors, strict=True))
             if not same_size or (not rows.uniform and rows.factors != first.factors):
-                self.mixed("it brings rows of the batch together with other rows")
+                raise RowsMixError("it brings rows of the batch together with other rows")
         return first
 
 

@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 
 from etbac.passes.batch.facts import UNKNOWN, Rows
-from etbac.passes.batch.rule import Op, Rule
+from etbac.passes.batch.rule import Op, RowsMixError, Rule
 
 PICKS = "it takes particular rows of the batch"
 
@@ -20,7 +20,7 @@ def gather(op: Op) -> Sequence[Rows | None]:
     if data.axis == axis:
         return [_rows_by_number(op, data)]
     if indices is not None:
-        op.mixed("it looks up every row of the batch for every row")
+        raise RowsMixError("it looks up every row of the batch for every row")
     return [data.at(data.axis + (op.rank(1) - 1 if data.axis > axis else 0))]
 
 
@@ -30,8 +30,7 @@ def _rows_by_number(op: Op, data: Rows) -> Rows | None:
         return data
     if data.uniform and data.alone and op.rows(1) is None:
         return None
-    op.mixed(PICKS)
-    return None
+    raise RowsMixError(PICKS)
 
 
 def _is_range(op: Op, world: int) -> bool:
@@ -56,7 +55,7 @@ def _aligned(op: Op, indices: Sequence[int]) -> Rows | None:
     """The rows of inputs of one rank, each of which must have them (there is no broadcasting here)."""
     rows = op.join([op.rows(index) for index in indices])
     if rows is not None and any(op.rows(index) is None for index in indices):
-        op.mixed("one of its inputs has no rows of the batch")
+        raise RowsMixError("one of its inputs has no rows of the batch")
     return rows
 
 
@@ -64,13 +63,13 @@ def gather_nd(op: Op) -> Sequence[Rows | None]:
     batch_dims, depth = int(op.attr("batch_dims", 0)), op.shape(1)[-1]
     data, indices = op.rows(0), op.rows(1)
     if indices is not None and indices.axis == op.rank(1) - 1:
-        op.mixed(PICKS)
+        raise RowsMixError(PICKS)
     if data is not None and data.axis < batch_dims:
         return [_aligned(op, [0, 1])]
     if data is not None and data.axis < batch_dims + depth:
         return [_own_row(op, data, indices, data.axis - batch_dims)]
     if data is not None and indices is not None:
-        op.mixed("it looks up every row of the batch for every row")
+        raise RowsMixError("it looks up every row of the batch for every row")
     if data is not None:
         return [data.at(op.rank(1) - 1 + data.axis - batch_dims - depth)]
     return [indices]
@@ -79,15 +78,15 @@ def gather_nd(op: Op) -> Sequence[Rows | None]:
 def _own_row(op: Op, data: Rows, indices: Rows | None, column: int) -> Rows:
     """Indices [B, …, depth] whose `column` is the row's own number."""
     if indices is None or not indices.alone or not data.alone or op.attr("batch_dims", 0):
-        op.mixed(PICKS)
+        raise RowsMixError(PICKS)
     for world, sizes in enumerate(op.worlds):
         fact = op.inputs[1]
         content = None if fact is None else fact.contents[world]
         if content is None or np.any(content.depends[..., column] & UNKNOWN):
-            op.mixed(PICKS)
+            raise RowsMixError(PICKS)
         numbers = np.moveaxis(content.array[..., column], indices.axis, -1)
         if not np.array_equal(numbers, np.broadcast_to(np.arange(sizes.batch), numbers.shape)):
-            op.mixed(PICKS)
+            raise RowsMixError(PICKS)
     return indices
 
 
@@ -99,11 +98,11 @@ def scatter_nd(op: Op) -> Sequence[Rows | None]:
         return [None]
     moved = None if updates is None else updates.at(updates.axis - (op.rank(1) - 1) + depth)
     if moved is not None and moved.axis < depth:
-        op.mixed("it writes to particular rows of the batch")
+        raise RowsMixError("it writes to particular rows of the batch")
     op.forbid(0, range(depth), "it writes to particular rows of the batch")
     rows = op.join([data, moved])
     if data is None or (updates is None):
-        op.mixed("one of its inputs has no rows of the batch")
+        raise RowsMixError("one of its inputs has no rows of the batch")
     return [rows]
 
 

@@ -36,7 +36,7 @@ def same_order(op: Op) -> Sequence[Rows | None]:
         swapped = [(inner, outer) for outer, inner in rows.factors]
         found = [_refactor(op, world, rows.axis, swapped[world]) for world in range(len(op.worlds))]
     if len({axis for axis, _ in found}) != 1:
-        op.mixed("the batch does not stay on one axis")
+        raise RowsMixError("the batch does not stay on one axis")
     return [Rows(found[0][0], tuple(factors for _, factors in found), rows.uniform)]
 
 
@@ -54,8 +54,7 @@ def _refactor(op: Op, world: int, axis: int, factors: Factors) -> tuple[int, Fac
                 break
             return place, (outer, inner)
         outside *= size
-    op.mixed(f"it reshapes {_dims(shape)} to {_dims(target)} (batch {batch}), which splits the batch")
-    return None
+    raise RowsMixError(f"it reshapes {_dims(shape)} to {_dims(target)} (batch {batch}), which splits the batch")
 
 
 def _dims(shape: tuple[int, ...]) -> str:
@@ -85,12 +84,12 @@ def equal_rows(op: Op) -> Rows | None:
     if not grown:
         return None
     if len(grown) > 1:
-        op.mixed("two axes of its output grow with the batch")
+        raise RowsMixError("two axes of its output grow with the batch")
     factors: list[Factors] = []
     for number, world in enumerate(op.worlds):
         size = op.out_shape(0, number)[grown[0]]
         if size % world.batch:
-            op.mixed(f"its output has {size} elements on axis {grown[0]} for {world.batch} rows")
+            raise RowsMixError(f"its output has {size} elements on axis {grown[0]} for {world.batch} rows")
         factors.append((1, size // world.batch))
     return Rows(grown[0], tuple(factors), uniform=True)
 
@@ -103,7 +102,7 @@ def tile(op: Op) -> Sequence[Rows | None]:
     rows = op.rows(0)
     if rows is None:
         if any(a != b and op.shape(0)[axis] != 1 for axis, (a, b) in _grown(op)):
-            op.mixed("it repeats an axis as often as there are rows")
+            raise RowsMixError("it repeats an axis as often as there are rows")
         return [equal_rows(op)]
     repeats = [op.out_shape(0, w)[rows.axis] // op.shape(0, w)[rows.axis] for w in range(len(op.worlds))]
     factors = tuple((outer * times, inner) for (outer, inner), times in zip(rows.factors, repeats, strict=True))
@@ -120,13 +119,13 @@ def concat(op: Op) -> Sequence[Rows | None]:
     if all(each is None or each.axis != axis for each in rows):
         return [op.join(rows)]
     if any(each is None or each.axis != axis for each in rows):
-        op.mixed("it joins rows of the batch with other rows along the batch")
+        raise RowsMixError("it joins rows of the batch with other rows along the batch")
     present = [each for each in rows if each is not None]
     factors = []
     for world in range(len(op.worlds)):
         inners = {each.factors[world][1] for each in present}
         if len(inners) != 1:
-            op.mixed("it joins batches that are merged with other axes in different ways")
+            raise RowsMixError("it joins batches that are merged with other axes in different ways")
         factors.append((sum(each.factors[world][0] for each in present), inners.pop()))
     return [Rows(axis, tuple(factors), all(each.uniform for each in present))]
 
@@ -150,16 +149,16 @@ def whole_batches(op: Op, rows: Rows, starts: Sequence[int], sizes: Sequence[int
     for world, (start, size) in enumerate(zip(starts, sizes, strict=True)):
         step = op.worlds[world].batch * rows.factors[world][1]
         if start % step or size % step:
-            if rows.uniform:
-                return _piece_of_equal_rows(op, rows, sizes)
-            op.mixed("it takes particular rows of the batch")
+            if not _is_piece_of_equal_rows(rows, sizes):
+                raise RowsMixError("it takes particular rows of the batch")
+            return None
         factors.append((size // step, rows.factors[world][1]))
     return Rows(rows.axis, tuple(factors), rows.uniform)
 
 
-def _piece_of_equal_rows(op: Op, rows: Rows, sizes: Sequence[int]) -> None:
-    if sizes[0] != sizes[1] or any(pair != (1, 1) for pair in rows.factors):
-        op.mixed("it takes particular rows of the batch")
+def _is_piece_of_equal_rows(rows: Rows, sizes: Sequence[int]) -> bool:
+    """Whether any piece of this size is the same, whatever the batch."""
+    return rows.uniform and rows.alone and sizes[0] == sizes[1]
 
 
 def slice_(op: Op) -> Sequence[Rows | None]:
@@ -184,7 +183,7 @@ def _forward(op: Op, axis: int) -> bool:
 def _slice_place(op: Op, axis: int, world: int) -> int | None:
     axes = op.integers(3, world) if op.has(3) else list(range(op.rank(0)))
     if axes is None:
-        op.mixed("the axes that it slices are not known")
+        raise RowsMixError("the axes that it slices are not known")
     counted = [each + op.rank(0) if each < 0 else each for each in axes]
     return counted.index(axis) if axis in counted else None
 
@@ -192,7 +191,7 @@ def _slice_place(op: Op, axis: int, world: int) -> int | None:
 def _slice_start(op: Op, axis: int, world: int) -> int:
     place, starts = _slice_place(op, axis, world), op.integers(1, world)
     if place is None or starts is None or not _forward(op, axis):
-        op.mixed("it takes particular rows of the batch")
+        raise RowsMixError("it takes particular rows of the batch")
     size, start = op.shape(0, world)[axis], starts[place]
     return max(start + size, 0) if start < 0 else min(start, size)
 
@@ -200,7 +199,7 @@ def _slice_start(op: Op, axis: int, world: int) -> int:
 def pad(op: Op) -> Sequence[Rows | None]:
     rows = op.rows(0)
     if rows is not None and op.out_shape()[rows.axis] != op.shape(0)[rows.axis]:
-        op.mixed("it pads the batch")
+        raise RowsMixError("it pads the batch")
     op.no_rows([2], "its padding value differs between rows")
     return [rows]
 
@@ -208,9 +207,9 @@ def pad(op: Op) -> Sequence[Rows | None]:
 def resize(op: Op) -> Sequence[Rows | None]:
     rows = op.rows(0)
     if rows is not None and op.out_shape()[rows.axis] != op.shape(0)[rows.axis]:
-        op.mixed("it resizes the batch")
+        raise RowsMixError("it resizes the batch")
     if op.attr("coordinate_transformation_mode") == "tf_crop_and_resize":
-        op.mixed("it crops as it resizes")
+        raise RowsMixError("it crops as it resizes")
     return [rows]
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 
 from etbac.passes.batch.facts import Rows
-from etbac.passes.batch.rule import Op, Rule
+from etbac.passes.batch.rule import Op, RowsMixError, Rule
 from etbac.passes.batch.rules_layout import batch_first
 
 CONTRACTS = "it sums over the batch"
@@ -27,7 +27,7 @@ def matmul(op: Op) -> Sequence[Rows | None]:
     if placed is None:
         return [None]
     if a is not None and b is not None and placed.axis >= rank - 2:
-        op.mixed("it multiplies rows of the batch with other rows")
+        raise RowsMixError("it multiplies rows of the batch with other rows")
     return [placed.at(placed.axis - 1) if left == 1 and placed.axis == rank - 1 else placed]
 
 
@@ -50,7 +50,7 @@ def einsum(op: Op) -> Sequence[Rows | None]:
     left, arrow, right = equation.partition("->")
     terms = left.split(",")
     if not arrow:
-        op.mixed("its equation has no output part")
+        raise RowsMixError("its equation has no output part")
     width = max(op.rank(i) - len(term.replace("...", "")) for i, term in enumerate(terms))
     places = []
     for index, term in enumerate(terms):
@@ -60,7 +60,7 @@ def einsum(op: Op) -> Sequence[Rows | None]:
         letter = _spelled(term, op.rank(index) - len(term.replace("...", "")), width)[rows.axis]
         output = _spelled(right, width, width)
         if letter not in output:
-            op.mixed(CONTRACTS)
+            raise RowsMixError(CONTRACTS)
         places.append(rows.at(output.index(letter)))
         if any(
             letter in _spelled(other, op.rank(i) - len(other.replace("...", "")), width)
@@ -68,7 +68,7 @@ def einsum(op: Op) -> Sequence[Rows | None]:
             and op.shape(i)[_spelled(other, op.rank(i) - len(other.replace("...", "")), width).index(letter)] != 1
             for i, other in enumerate(terms)
         ):
-            op.mixed("it multiplies rows of the batch with something else of the batch's size")
+            raise RowsMixError("it multiplies rows of the batch with something else of the batch's size")
     return [op.join(places)]
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 
 from etbac.passes.batch.facts import Rows
-from etbac.passes.batch.rule import Op, Rule
+from etbac.passes.batch.rule import Op, RowsMixError, Rule
 from etbac.passes.batch.rules_layout import batch_first
 from etbac.passes.batch.rules_reduce import ACROSS
 
@@ -21,7 +21,9 @@ def trailing(op: Op) -> Sequence[Rows | None]:
 def per_sample(op: Op) -> Sequence[Rows | None]:
     """GroupNormalization, InstanceNormalization, BatchNormalization in inference: rows on axis 0."""
     if op.attr("training_mode", 0):
-        op.mixed("it is in training mode, where its statistics are of the whole batch; export the model in eval mode")
+        raise RowsMixError(
+            "it is in training mode, where its statistics are of the whole batch; export the model in eval mode"
+        )
     op.no_rows(range(1, len(op.inputs)), "its statistics come from the batch itself (track_running_stats=False?)")
     return [batch_first(op)[0], *[None] * (len(op.out_shapes) - 1)]
 
@@ -43,10 +45,10 @@ def attention(op: Op) -> Sequence[Rows | None]:
     if mask is not None:
         mask = mask.at(mask.axis + 4 - op.rank(3))
         if mask.axis != 0:
-            op.mixed("its mask has the batch on another axis")
+            raise RowsMixError("its mask has the batch on another axis")
     others = [op.rows(index) for index in range(len(op.inputs)) if index != 3]
     if any(rows is not None and rows.axis != 0 for rows in others):
-        op.mixed("it expects the batch on axis 0")
+        raise RowsMixError("it expects the batch on axis 0")
     return [op.join([*others, mask])] * len(op.out_shapes)
 
 
@@ -57,7 +59,7 @@ def quantize(op: Op) -> Sequence[Rows | None]:
 
 
 def dynamic_quantize(op: Op) -> Sequence[Rows | None]:
-    op.mixed("it takes one scale from the whole batch; quantise statically instead")
+    raise RowsMixError("it takes one scale from the whole batch; quantise statically instead")
 
 
 RULES: Mapping[str, Rule] = {

@@ -11,7 +11,7 @@ ALONG_TIME = "it runs along the batch as if it were time"
 
 
 def recurrent(op: Op) -> Sequence[Rows | None]:
-    """X [T, B, I], states [directions, B, H], Y [T, directions, B, H]; with `layout` 1 the batch is first everywhere."""
+    """X [T, B, I], states [directions, B, H], Y [T, directions, B, H]; with `layout` 1 the batch comes first."""
     axis = 0 if op.attr("layout", 0) else 1
     op.require(0, axis, ALONG_TIME)
     op.no_rows([1, 2, 3, 7], "its weights differ between the rows of the batch")

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 
 from etbac.passes.batch.facts import Rows
-from etbac.passes.batch.rule import Op, Rule
+from etbac.passes.batch.rule import Op, RowsMixError, Rule
 
 ACROSS = "it computes across the rows of the batch"
 
@@ -16,7 +16,7 @@ def reduce(op: Op) -> Sequence[Rows | None]:
     if op.has(1):
         given = op.integers(1)
         if given is None and op.rows(0) is not None:
-            op.mixed("the axes that it reduces are not known")
+            raise RowsMixError("the axes that it reduces are not known")
     if not given:
         given = [] if op.attr("noop_with_empty_axes", 0) else range(rank)
     axes = sorted(axis + rank if axis < 0 else axis for axis in given)
@@ -44,7 +44,7 @@ def along_axis(op: Op) -> Sequence[Rows | None]:
 def cumulative_sum(op: Op) -> Sequence[Rows | None]:
     axes = op.integers(1)
     if axes is None:
-        op.mixed("the axis that it sums along is not known")
+        raise RowsMixError("the axis that it sums along is not known")
     op.forbid(0, [axes[0] % op.rank(0)], ACROSS)
     return [op.rows(0)]
 
@@ -59,7 +59,7 @@ def last_two(op: Op) -> Sequence[Rows | None]:
 def fourier(op: Op) -> Sequence[Rows | None]:
     axes = op.integers(2) if op.has(2) else [op.attr("axis", -2)]
     if axes is None:
-        op.mixed("the axis that it transforms is not known")
+        raise RowsMixError("the axis that it transforms is not known")
     op.forbid(0, [axes[0] % op.rank(0), op.rank(0) - 1], ACROSS)
     return [op.rows(0)]
 

@@ -198,6 +198,18 @@ def _nothing_to_carry(problem: _Problem) -> UnsupportedModelError:
     values = [*problem.available, *(value for node in problem.future for value in node.outputs)]
     bad = [repr(value.name) for value in values if not can_be_carried(value, problem.analysis)]
     return UnsupportedModelError(
-        f"the model cannot be cut behind this exit: one of {', '.join(bad)} would have to be handed to the next segment, "
-        "and its rows cannot be taken out, nor can it be computed again; leave out this exit with --exits"
+        f"the model cannot be cut behind this exit: one of {', '.join(bad)} would have to be handed to the next "
+        "segment, and its rows cannot be taken out, nor can it be computed again; leave out this exit with --exits"
     )
+
+
+def alive_at_head(prepared: Prepared, done: Sequence[ir.Value], later: Sequence[ir.Value]) -> list[ir.Value]:
+    """What a cut that chooses nothing hands on: all values that `done` outputs needed and that are read behind them."""
+    before = needed(done)
+    behind = [node for node in needed(later) if node not in before]
+    read = {value for node in behind for value in inputs_of(node)} | set(later)
+    varying = {
+        *prepared.graph.inputs,
+        *(v for node in _dependent(prepared, prepared.graph.inputs) for v in node.outputs),
+    }
+    return [value for value in varying & read if value.producer() is None or value.producer() in before]

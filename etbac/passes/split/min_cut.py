@@ -1,4 +1,7 @@
-"""A minimum s-t cut (Dinic, Soviet Math. Dokl. 11, 1970): level graph by breadth first, blocking flow by depth first."""
+"""A minimum s-t cut.
+
+Source: Dinic, Soviet Math. Dokl. 11, 1970 (level graph breadth first, blocking flow depth first).
+"""
 
 from __future__ import annotations
 
@@ -52,9 +55,9 @@ class Network:
         while True:
             if vertex == sink:
                 pushed = min(self._left[edge] for edge in path)
-                for edge in path:
-                    self._left[edge] -= pushed
-                    self._left[edge ^ 1] += pushed
+                for used in path:
+                    self._left[used] -= pushed
+                    self._left[used ^ 1] += pushed
                 total += pushed
                 path, vertex = [], source
                 continue

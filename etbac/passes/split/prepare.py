@@ -11,12 +11,12 @@ segment, where all rows are, and carried on from there.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
 import onnx_ir as ir
-from onnx_ir.passes.common import NameFixPass
+from onnx_ir.passes.common import NameFixPass, TopologicalSortPass
 
 from etbac.errors import UnsupportedModelError
 from etbac.passes.batch import BatchAnalysis, Fact, analyse
@@ -36,6 +36,8 @@ class Prepared:
     analysis: BatchAnalysis
     batch_size: ir.Value
     whole: frozenset[ir.Value]
+    outputs: Mapping[str, ir.Value]
+    """The model's outputs by the names that they had."""
 
     @property
     def graph(self) -> ir.Graph:
@@ -45,16 +47,19 @@ class Prepared:
 def prepare(model: ExitModel) -> Prepared:
     """Copy the model, analyse the copy, and rewrite it as shown above."""
     copy = replace(model, model=model.model.clone())
+    names = [value.name or "" for value in copy.model.graph.outputs]
     NameFixPass()(copy.model)
-    return _Rewriter(copy, analyse(copy)).run()
+    return _Rewriter(copy, analyse(copy), names).run()
 
 
 class _Rewriter:
-    def __init__(self, model: ExitModel, analysis: BatchAnalysis) -> None:
+    def __init__(self, model: ExitModel, analysis: BatchAnalysis, output_names: Sequence[str]) -> None:
+        self.output_names = output_names
         self.model, self.graph = model, model.model.graph
         self.facts: dict[ir.Value, Fact] = dict(analysis.facts)
         self.analysis = replace(analysis, facts=self.facts)
         self.names = {value.name for value in analysis.facts}
+        self.kept: dict[ir.Value, ir.Value] = {}
         self.batch_size = self._batch_size()
 
     def run(self) -> Prepared:
@@ -64,10 +69,13 @@ class _Rewriter:
         for graph in self.model.model.graphs():
             for node in list(graph):
                 self._rewrite(graph, node)
-        return Prepared(self.model, self.analysis, self.batch_size, whole)
+        TopologicalSortPass()(self.model.model)
+        outputs = dict(zip(self.output_names, self.graph.outputs, strict=True))
+        return Prepared(self.model, self.analysis, self.batch_size, whole, outputs)
 
     def _batch_size(self) -> ir.Value:
         batched = [value for value in self.graph.inputs if self.model.batch_axes.get(value.name or "") is not None]
+        batched.sort(key=lambda value: not value.uses())
         if not batched:
             raise UnsupportedModelError("no input of this model has a batch; name the axis with --batch-axis")
         axis = self.model.batch_axes[batched[0].name or ""]
@@ -82,14 +90,36 @@ class _Rewriter:
     def _keep_whole(self, node: ir.Node, index: int) -> ir.Value:
         value = node.inputs[index]
         assert value is not None
-        if node.graph is not self.graph:
-            raise UnsupportedModelError(
-                f"{node.op_type} {node.name!r} inside a sub-graph reads {value.name!r}, which depends on the batch size, "
-                "as data; move it out of the sub-graph"
-            )
-        kept = self._whole_copy(value)
+        if value not in self.kept:
+            self.kept[value] = self._whole_copy(self._lifted(node, value))
+        kept = self.kept[value]
         node.replace_input_with(index, kept)
         return kept
+
+    def _lifted(self, reader: ir.Node, value: ir.Value) -> ir.Value:
+        """The same value, which a body computes from sizes alone, computed outside of it."""
+        fact, producer = self.facts[value], value.producer()
+        if value.graph is self.graph:
+            return value
+        parts = self._spelled(fact) if fact.dtype == ir.DataType.INT64 else None
+        content = fact.contents[0]
+        if parts is not None:
+            nodes, lifted = self._vector(parts, len(fact.shapes[0] or ()))
+        elif fact.pure and not fact.sized and content is not None and not content.any(~0):
+            nodes = [ir.node("Constant", [], {"value": ir.tensor(content.array)})]
+            lifted = nodes[0].outputs[0]
+        elif producer is not None and producer.op_type not in ("Shape", "Size") and len(producer.outputs) == 1:
+            inputs = [None if each is None else self._lifted(reader, each) for each in producer.inputs]
+            nodes = [ir.Node(producer.domain, producer.op_type, inputs, producer.attributes.values())]
+            lifted = nodes[0].outputs[0]
+        else:
+            raise UnsupportedModelError(
+                f"{reader.op_type} {reader.name!r} inside a sub-graph reads {value.name!r}, which depends on the batch "
+                "size, as data; move what computes it out of the sub-graph"
+            )
+        self.graph.extend(nodes)
+        self._register(nodes, value, lifted)
+        return lifted
 
     def _whole_outputs(self) -> list[ir.Value]:
         """Outputs that are sizes are data, too."""
@@ -186,11 +216,15 @@ class _Rewriter:
     def _replace(self, graph: ir.Graph, node: ir.Node, old: ir.Value, built: tuple[list[ir.Node], ir.Value]) -> None:
         nodes, new = built
         self._place(graph, node, nodes)
-        for each in nodes:
-            for value in each.outputs:
-                self._name(value, f"{old.name}.size")
-                self.facts[value] = self._small_fact(each, old if value is new else None)
+        self._register(nodes, old, new)
         old.replace_all_uses_with(new, replace_graph_outputs=True)
+
+    def _register(self, nodes: Sequence[ir.Node], old: ir.Value, new: ir.Value) -> None:
+        """Names and facts of what replaces `old`."""
+        for node in nodes:
+            for value in node.outputs:
+                self._name(value, f"{old.name}.size")
+                self.facts[value] = self._small_fact(node, old if value is new else None)
 
     def _small_fact(self, node: ir.Node, old: ir.Value | None) -> Fact:
         if old is not None:

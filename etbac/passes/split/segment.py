@@ -12,7 +12,6 @@ from onnx_ir.passes.common import TopologicalSortPass
 from etbac.contract import CONFIDENCE, EXIT_MASK, KEEP, THRESHOLD, SegmentContract, TensorSpec
 from etbac.errors import UnsupportedModelError
 from etbac.passes.exit_model import Segment
-from etbac.passes.infer_shapes import InferShapes
 from etbac.passes.split.layout import from_front, placement, to_front
 from etbac.passes.split.prepare import Prepared
 from etbac.passes.split.values import keep_only, needed
@@ -66,7 +65,6 @@ class _Builder:
             for value in node.outputs:
                 if not value.is_graph_output():
                     value.shape = None
-        InferShapes()(self.model)
         return Segment(contract, self.model)
 
     def _free_reserved_names(self) -> None:
