@@ -24,6 +24,18 @@ def _places(context: click.Context, parameter: click.Parameter, text: str) -> st
     return text if text in ("auto", "all", "none") else parse_ids(context, parameter, text)
 
 
+def _scales(context: click.Context, parameter: click.Parameter, text: str | None) -> tuple[float, ...] | None:
+    if text is None:
+        return None
+    try:
+        scales = tuple(float(part) for part in text.split(","))
+    except ValueError:
+        raise click.BadParameter(f"{text!r} is not a list of sizes; write them like 0.5,0.75,1") from None
+    if not all(0 < scale <= 1 for scale in scales):
+        raise click.BadParameter(f"{text!r}: sizes are above 0 and at most 1, relative to the full size")
+    return scales
+
+
 @click.group(context_settings={"help_option_names": ["-h", "--help"]})
 def cli() -> None:
     """Train exits on a frozen trunk and save a checkpoint. The trunk is trained first, or taken over with --from.
@@ -51,6 +63,7 @@ def cli() -> None:
 @click.option("--epochs", type=click.IntRange(1), help="Epochs of the trunk.")
 @click.option("--batch-size", type=click.IntRange(1), help="Batch size of the trunk's training.")
 @click.option("--learning-rate", type=click.FloatRange(0, min_open=True), help="Highest learning rate of the trunk.")
+@click.option("--scales", callback=_scales, help="Sizes of the pictures in equal parts of the epochs, like 0.5,0.75,1.")
 @click.option("--exit-epochs", type=click.IntRange(1), help="Epochs of the exits.")
 @click.option(
     "--distillation", type=click.FloatRange(0, 1), help="Weight of the full model's answer in the exits' loss."
@@ -71,6 +84,7 @@ def classification(
     epochs: int | None,
     batch_size: int | None,
     learning_rate: float | None,
+    scales: tuple[float, ...] | None,
     exit_epochs: int | None,
     distillation: float | None,
     seed: int,
@@ -102,7 +116,9 @@ def classification(
             model_options=_json_object(model_options),
             factory=factory,
             start=start,
-            trunk=TrunkOptions(**_given(epochs=epochs, batch_size=batch_size, learning_rate=learning_rate)),
+            trunk=TrunkOptions(
+                **_given(epochs=epochs, batch_size=batch_size, learning_rate=learning_rate, scales=scales)
+            ),
             heads=ExitOptions(**_given(epochs=exit_epochs, distillation=distillation)),
             seed=seed,
             progress=progress,

@@ -21,13 +21,13 @@ class TrunkOptions:
     Sources: Smith & Topin 2018 (one cycle); Tan & Le 2021 (growing pictures); Szegedy et al. 2016 (label smoothing).
     """
 
-    epochs: int = 6
-    batch_size: int = 128
-    learning_rate: float = 0.2
+    epochs: int = 5
+    batch_size: int = 64
+    learning_rate: float = 0.1
     warm_up: float = 0.2
     momentum: float = 0.9
     weight_decay: float = 5e-4
-    label_smoothing: float = 0.1
+    label_smoothing: float = 0.0
     padding: int = 2
     scales: tuple[float, ...] = (0.5, 0.75, 1.0)
 

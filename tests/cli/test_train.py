@@ -46,6 +46,8 @@ def test_a_trained_model_is_reported_and_can_be_trained_on(folder: Path, tmp_pat
         (["--exits", "two"], 2, "not a list of exit ids"),
         (["--exits", "1,40"], 2, "no block 40"),
         (["--model", "resnet9"], 2, "no model 'resnet9'"),
+        (["--scales", "half"], 2, "not a list of sizes"),
+        (["--scales", "0.5,2"], 2, "at most 1"),
         (["--model-options", "[]"], 2, "not a JSON object"),
         (["--model-options", "{"], 2, "not JSON"),
         (["--data", "/nowhere"], 1, "/nowhere"),
