@@ -54,7 +54,8 @@ def test_a_model_larger_than_a_protobuf_can_hold_goes_through(tmp_path: Path) ->
         file.truncate(3 * side * side * 4)
     model = onnx.parser.parse_model(
         f"""<ir_version: 8, opset_import: ["": 18]>
-        g (float[B, {side}] x) => (float[B, {side}] exit_1, float[B, {side}] y) {{ a = MatMul(x, w_0) exit_1 = MatMul(a, w_1) y = MatMul(a, w_2) }}"""
+        g (float[B, {side}] x) => (float[B, {side}] exit_1, float[B, {side}] y)
+        {{ a = MatMul(x, w_0) exit_1 = MatMul(a, w_1) y = MatMul(a, w_2) }}"""
     )
     for place in range(3):
         weight = model.graph.initializer.add(
