@@ -181,3 +181,40 @@ def test_a_wrong_request_says_what_there_is(options: dict[str, object], message:
 def test_an_exit_that_is_not_there_is_refused_with_those_that_are(encoder: Case) -> None:
     with pytest.raises(UsageError, match="no exit 9; it has exits 1, 2, 3"):
         encoder.network.with_exits([9])
+
+
+class Residual(nn.Module):
+    """Two layers and a shortcut that is added in place, as in transformers' ResNet."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.steps = nn.Sequential(*(nn.Sequential(nn.Linear(6, 6)) for _ in range(2)))
+        self.activation = nn.Sequential(nn.ReLU())
+
+    def forward(self, x: Tensor) -> Tensor:
+        shortcut = x
+        x = self.steps(x)
+        x += shortcut
+        return self.activation(x)  # type: ignore[no-any-return]
+
+
+class Stages(nn.Module):
+    """Stages of two blocks with a module between that has parameters of another kind."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.stages = nn.ModuleList(nn.ModuleList(Residual() for _ in range(2)) for _ in range(3))
+        self.between = nn.ModuleList(nn.LayerNorm(6) for _ in range(3))
+        self.classifier = nn.Linear(6, 3)
+
+    def forward(self, x: Tensor) -> Tensor:
+        for stage, between in zip(self.stages, self.between, strict=True):
+            for block in stage:  # type: ignore[attr-defined]
+                x = block(x)
+            x = between(x)
+        return self.classifier(x)  # type: ignore[no-any-return]
+
+
+def test_blocks_are_whole_residual_blocks_also_where_modules_stand_between_them() -> None:
+    expected = [f"stages.{stage}.{block}" for stage in range(3) for block in range(2)]
+    assert find_blocks(Stages(), {"x": torch.randn(2, 6)}) == expected
