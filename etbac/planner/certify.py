@@ -34,9 +34,9 @@ class Certification:
 
     @property
     def winner(self) -> Trial | None:
-        """The last candidate that passed: the fastest that is certified."""
+        """The fastest of the candidates that passed."""
         passed = [trial for trial in self.trials if trial.passed]
-        return passed[-1] if passed else None
+        return min(passed, key=lambda trial: trial.candidate.cost_ms, default=None)
 
     @property
     def failure(self) -> str:

@@ -60,7 +60,7 @@ class _Moves:
 
 
 def cheapest(statistics: ExitStatistics, costs: Floats, most_blocks: int) -> Candidate:
-    """The cheapest thresholds that take at most `most_blocks` blocks.
+    """The cheapest thresholds that take at most `most_blocks` blocks; none at all where nothing keeps to that.
 
     `costs` [exits + 1, n + 1]: what stage k costs a batch when s of the n samples reach it, at [k, s].
     """

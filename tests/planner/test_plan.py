@@ -77,6 +77,15 @@ def test_every_reading_halves_the_level_and_the_sum_is_recorded(engines, tmp_pat
     assert certificates[-1]["levels_summed"] == pytest.approx(0.0875)
 
 
+def test_a_second_reading_is_tested_at_its_own_level(engines, tmp_path, monkeypatch):
+    levels: list[float] = []
+    run_sequence = certify.run_sequence
+    monkeypatch.setattr(certify, "run_sequence", lambda *given: levels.append(given[-1]) or run_sequence(*given))
+    for _ in range(2):
+        plan(engines, PRECISION, data=data(tmp_path))
+    assert levels == pytest.approx([0.05, 0.025])
+
+
 def test_too_little_data_is_said_with_what_it_takes_and_changes_nothing(engines, tmp_path):
     with pytest.raises(EtbacError) as caught:
         plan(engines, 0.9968, data=data(tmp_path, rows=800))

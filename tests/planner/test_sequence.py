@@ -47,6 +47,17 @@ def test_the_first_failure_ends_the_sequence():
     assert [(trial.harms, trial.passed) for trial in trials] == [(0, True), (40, False)]
 
 
+@pytest.mark.parametrize("extra", [0, 1])
+def test_a_candidate_passes_with_just_the_harms_that_are_allowed(extra):
+    harms = allowed_harms(1_000, PRECISION, DELTA) + extra
+    right = np.ones((2, 1_000), bool)
+    right[0, :harms] = False
+    certify = ExitStatistics((1,), np.ones((1, 1_000), np.float32), right, right[1])
+    (trial,) = run_sequence([Candidate({1: 0.5}, 1, 1.0)], certify, PRECISION, DELTA)
+    assert trial.harms == harms
+    assert trial.passed == (extra == 0)
+
+
 @pytest.mark.parametrize("n", [500, 700])
 def test_what_is_certified_holds_in_the_population_as_often_as_promised(statistics, matrix, n):
     """Search and certify sets drawn again and again: bad certificates stay within the level, and most draws get one."""

@@ -18,6 +18,12 @@ def test_nan_never_leaves_and_no_threshold_or_infinity_holds_everybody():
     assert SAMPLE.leaves_at({3: np.inf}).tolist() == SAMPLE.leaves_at({}).tolist() == [2, 2, 2, 2]
 
 
+def test_an_infinite_confidence_does_not_leave_where_nobody_may():
+    sure = ExitStatistics((1,), np.array([[np.inf]], np.float32), np.ones((2, 1), bool), np.ones(1, bool))
+    assert sure.leaves_at({}).tolist() == [1]
+    assert sure.leaves_at({1: 0.5}).tolist() == [0]
+
+
 def test_replay_counts_harms_among_what_the_full_model_gets_right():
     replay = SAMPLE.replay({3: 0.5})
     assert (replay.harms, replay.right, replay.n_right) == (2, 2, 3)

@@ -1,8 +1,7 @@
-import time
-
 import numpy as np
 import pytest
 
+from etbac.profiles import timer
 from etbac.profiles.timer import LEAST_ROUNDS, WARM_UPS, Timing, measure, relative_error
 
 
@@ -36,11 +35,32 @@ def test_every_call_is_measured_in_every_round_until_the_budget_is_spent():
     assert len({tuple(names) for names in rounds}) > 1
 
 
-def test_a_call_that_is_known_well_enough_is_left_alone():
-    waits = iter(np.tile([1e-5, 2e-3], 10_000))
-    calls = {"steady": lambda: None, "shaky": lambda: time.sleep(next(waits))}
-    taken = measure(calls, budget_s=0.3, target_error=0.5)
-    assert len(taken["steady"]) < len(taken["shaky"])
+class Clock:
+    """A clock that only its own waits advance."""
+
+    def __init__(self) -> None:
+        self.ns = 0
+
+    def wait(self, ns: int) -> None:
+        self.ns += ns
+
+    def perf_counter_ns(self) -> int:
+        return self.ns
+
+    def perf_counter(self) -> float:
+        return self.ns / 1e9
+
+
+def test_a_call_that_is_known_well_enough_is_left_alone(monkeypatch):
+    clock = Clock()
+    monkeypatch.setattr(timer, "time", clock)
+    waits = np.random.default_rng(0).integers(10_000, 2_000_000, 10_000)
+    place = iter(range(len(waits)))
+    calls = {"steady": lambda: clock.wait(1_000_000), "shaky": lambda: clock.wait(int(waits[next(place)]))}
+    taken = measure(calls, budget_s=0.5, target_error=0.01)
+    assert len(taken["steady"]) < 20
+    assert len(taken["shaky"]) > 200
+    np.testing.assert_allclose(taken["steady"], 1.0)
 
 
 def test_progress_ends_within_one():
