@@ -140,12 +140,14 @@ class _Rewriter:
         return kept
 
     def _rewrite(self, graph: ir.Graph, node: ir.Node) -> None:
+        if self.batch_size in node.outputs:
+            return
         for value in node.outputs:
             fact = self.facts.get(value)
             if fact is None or not fact.pure or fact.rows is not None or fact.dtype != ir.DataType.INT64:
                 continue
             parts = self._spelled(fact)
-            if parts is None or node.op_type == "Constant" or value is self.batch_size:
+            if parts is None or node.op_type == "Constant":
                 continue
             self._replace(graph, node, value, self._vector(parts, len(fact.shapes[0] or ())))
         if node.op_type == "Shape" and node.domain == "":

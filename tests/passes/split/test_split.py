@@ -1,0 +1,432 @@
+"""Cut models: each row's answer is the uncut model's, whoever is with it."""
+
+from __future__ import annotations
+
+import numpy as np
+import onnx
+import onnx_ir as ir
+import pytest
+from support.split_cases import carried, check_split, cut, exit_model, from_proto, gated, operators
+
+from etbac.errors import UnsupportedModelError
+from etbac.passes.split import explain, naive_boundary_bytes, split_at_exits
+
+
+def weights(**shapes: tuple[int, ...]) -> str:
+    """Text of float initialisers with reproducible elements."""
+    texts = []
+    for name, shape in shapes.items():
+        rng = np.random.default_rng(list(name.encode()))
+        elements = ", ".join(f"{x:.3f}" for x in rng.standard_normal(int(np.prod(shape))) * 0.5)
+        texts.append(f"float{list(shape)} {name} = {{{elements}}}")
+    return ", ".join(texts)
+
+
+def vectors(**values: list[int]) -> str:
+    return ", ".join(f"int64[{len(v)}] {name} = {{{', '.join(map(str, v))}}}" for name, v in values.items())
+
+
+def test_residual_network_hands_on_one_tensor() -> None:
+    model = exit_model(f"""(float[N,3,6,6] x) => (float[N,5] exit_1, float[N,5] exit_2, float[N,5] y)
+        <{weights(a=(4, 3, 3, 3), b=(4, 4, 3, 3), c=(4, 4, 3, 3), h1=(4, 5), h2=(4, 5), h3=(4, 5))}> {{
+        s = Conv<pads=[1,1,1,1]>(x, a)
+        r = Relu(s)
+        p1 = GlobalAveragePool(r)
+        f1 = Flatten(p1)
+        c1 = Conv<pads=[1,1,1,1]>(r, b)
+        s1 = Add(r, c1)
+        p2 = GlobalAveragePool(s1)
+        f2 = Flatten(p2)
+        c2 = Conv<pads=[1,1,1,1]>(s1, c)
+        s2 = Add(s1, c2)
+        p3 = GlobalAveragePool(s2)
+        f3 = Flatten(p3)
+        exit_1 = MatMul(f1, h1)
+        exit_2 = MatMul(f2, h2)
+        y = MatMul(f3, h3)
+        }}""")
+    segments = check_split(model)
+    assert carried(segments) == [["r"], ["s1"]]
+    assert [operators(segment).count("Conv") for segment in segments] == [1, 1, 1]
+
+
+def test_skip_over_every_exit_is_carried_through_every_boundary() -> None:
+    model = exit_model(
+        f"""(float[N,2,8,8] x) => (float[N,2] exit_1, float[N,2] exit_2, float[N,2] y)
+        <{weights(a=(4, 2, 3, 3), b=(4, 4, 3, 3), c=(4, 4, 3, 3), h=(4, 2), g=(8, 2))},
+        float[4] scales = {{1.0, 1.0, 2.0, 2.0}}> {{
+        e1 = Conv<pads=[1,1,1,1]>(x, a)
+        d1 = MaxPool<kernel_shape=[2,2], strides=[2,2]>(e1)
+        p1 = GlobalMaxPool(d1)
+        f1 = Flatten(p1)
+        exit_1 = MatMul(f1, h)
+        e2 = Conv<pads=[1,1,1,1]>(d1, b)
+        p2 = GlobalMaxPool(e2)
+        f2 = Flatten(p2)
+        exit_2 = MatMul(f2, h)
+        e3 = Conv<pads=[1,1,1,1]>(e2, c)
+        u = Resize<mode="nearest">(e3, , scales)
+        j = Concat<axis=1>(u, e1)
+        p3 = GlobalMaxPool(j)
+        f3 = Flatten(p3)
+        y = MatMul(f3, g)
+        }}"""
+    )
+    segments = check_split(model)
+    assert all("e1" in names for names in carried(segments))
+
+
+def test_cheap_values_are_computed_again_where_that_is_smaller() -> None:
+    """The pooled copy of a value that is carried anyway costs nothing to make again."""
+    model = exit_model(f"""(float[N,64] x) => (float[N,2] exit_1, float[N,2] y)
+        <{weights(a=(64, 64), b=(64, 64), h=(64, 2), g=(128, 2))}> {{
+        m = MatMul(x, a)
+        r = Relu(m)
+        exit_1 = MatMul(r, h)
+        n = MatMul(r, b)
+        t = Tanh(m)
+        j = Concat<axis=1>(n, t)
+        y = MatMul(j, g)
+        }}""")
+    (names,) = carried(check_split(model))
+    assert names == ["m"]
+    assert naive_boundary_bytes(gated(model)) == [512.0]
+
+
+BERT = f"""(int64[N,L] ids, int64[N,L] mask) => (float[N,3] exit_1, float[N,3] exit_2, float[N,3] y)
+    <{weights(words=(7, 64), places=(16, 64), q=(64, 64), k=(64, 64), v=(64, 64), h=(64, 3))},
+    {vectors(zero=[0], one=[1], minus=[-1], first=[0], axes=[1, 2], last=[1])},
+    int64 start = {{0}}, int64 step = {{1}}, float low = {{-10000.0}}, float unit = {{1.0}}> {{
+    shape = Shape(ids)
+    n = Gather<axis=0>(shape, zero)
+    l = Gather<axis=0>(shape, one)
+    length = Squeeze(l)
+    numbers = Range(start, length, step)
+    positions = Unsqueeze(numbers, first)
+    spread = Concat<axis=0>(n, l)
+    position_ids = Expand(positions, spread)
+    w = Gather<axis=0>(words, ids)
+    p = Gather<axis=0>(places, position_ids)
+    x0 = Add(w, p)
+    m4 = Unsqueeze(mask, axes)
+    square = Concat<axis=0>(n, one, l, l)
+    full_mask = Expand(m4, square)
+    float_mask = Cast<to=1>(full_mask)
+    hidden = Sub(unit, float_mask)
+    bias4 = Mul(hidden, low)
+    bias = Squeeze(bias4, last)
+    LAYER1
+    c1 = Gather<axis=1>(x1, start)
+    exit_1 = MatMul(c1, h)
+    LAYER2
+    c2 = Gather<axis=1>(x2, start)
+    exit_2 = MatMul(c2, h)
+    LAYER3
+    c3 = Gather<axis=1>(x3, start)
+    y = MatMul(c3, h)
+    }}"""
+
+
+def attention_layer(number: int) -> str:
+    before = number - 1
+    return f"""
+    q{number} = MatMul(x{before}, q)
+    k{number} = MatMul(x{before}, k)
+    v{number} = MatMul(x{before}, v)
+    kt{number} = Transpose<perm=[0,2,1]>(k{number})
+    a{number} = MatMul(q{number}, kt{number})
+    b{number} = Add(a{number}, bias)
+    s{number} = Softmax(b{number})
+    o{number} = MatMul(s{number}, v{number})
+    x{number} = Add(x{before}, o{number})"""
+
+
+def bert() -> str:
+    text = BERT
+    for number in (1, 2, 3):
+        text = text.replace(f"LAYER{number}", attention_layer(number))
+    return text
+
+
+def test_a_mask_is_carried_small_and_expanded_behind_the_boundary() -> None:
+    segments = check_split(exit_model(bert()), sizes={"L": 6})
+    assert [set(names) - {"l"} for names in carried(segments)] == [{"m4", "x1"}, {"m4", "x2"}]
+    model = gated(exit_model(bert()))
+    for report in explain(model):
+        assert report.bytes_per_sample < report.naive_bytes_per_sample
+        assert "m4" in str(report)
+
+
+@pytest.mark.parametrize("order", ["heads·batch", "batch·heads"])
+def test_merged_batches_are_taken_apart_or_avoided(order: str) -> None:
+    """[B, 2, 3] merged to [2·B, 3] or [B·2, 3] and worked on there, with an exit in between."""
+    turn = "[1,0,2]" if order == "heads·batch" else "[0,1,2]"
+    shape = [2, -1, 3] if order == "heads·batch" else [-1, 2, 3]
+    model = exit_model(f"""(float[N,2,3] x) => (float[N,3] exit_1, float[N,3] y)
+        <{weights(a=(3, 3), b=(3, 3))}, {vectors(flat=[-1, 3], apart=shape, one=[1])}> {{
+        t = Transpose<perm={turn}>(x)
+        m = Reshape(t, flat)
+        w = MatMul(m, a)
+        e = Reshape(w, apart)
+        f = Transpose<perm={turn}>(e)
+        exit_1 = ReduceSum<keepdims=0>(f, one)
+        r = Tanh(w)
+        u = MatMul(r, b)
+        g = Reshape(u, apart)
+        i = Transpose<perm={turn}>(g)
+        y = ReduceSum<keepdims=0>(i, one)
+        }}""")
+    segments = check_split(model)
+    (spec,) = segments[0].contract.boundary
+    assert spec.shape == ("batch", 2, 3)
+    assert spec.batch_axis == 0
+
+
+def test_windows_merged_with_the_batch() -> None:
+    """[B, 4, 4, 6] -> windows [B·4, 4, 6], with the number of rows read from a shape."""
+    model = exit_model(f"""(float[N,4,4,6] x) => (float[N,6] exit_1, float[N,6] y)
+        <{weights(a=(6, 6), b=(6, 6))}, {vectors(zero=[0], two=[2], six=[6], four=[4], rest=[4, 6], spatial=[1, 2])}> {{
+        shape = Shape(x)
+        n = Gather<axis=0>(shape, zero)
+        s = Concat<axis=0>(n, two, two, two, two, six)
+        c = Reshape(x, s)
+        t = Transpose<perm=[0,1,3,2,4,5]>(c)
+        nw = Mul(n, four)
+        ws = Concat<axis=0>(nw, rest)
+        w = Reshape(t, ws)
+        tr = Transpose<perm=[0,2,1]>(w)
+        at = MatMul(w, tr)
+        sm = Softmax(at)
+        o = MatMul(sm, w)
+        p = MatMul(o, a)
+        back = Reshape(p, s)
+        bt = Transpose<perm=[0,1,3,2,4,5]>(back)
+        fs = Concat<axis=0>(n, four, four, six)
+        f = Reshape(bt, fs)
+        exit_1 = ReduceMean<keepdims=0>(f, spatial)
+        q = Tanh(p)
+        z = MatMul(q, b)
+        back2 = Reshape(z, s)
+        bt2 = Transpose<perm=[0,1,3,2,4,5]>(back2)
+        f2 = Reshape(bt2, fs)
+        y = ReduceMean<keepdims=0>(f2, spatial)
+        }}""")
+    check_split(model)
+
+
+def test_time_major_recurrence() -> None:
+    shapes = weights(w=(2, 12, 4), r=(2, 12, 3), w2=(2, 12, 6), r2=(2, 12, 3), h=(6, 2))
+    model = exit_model(
+        f"""(float[5,N,4] x) => (float[N,2] exit_1, float[N,2] y)
+        <{shapes}, {vectors(zero=[0], merged=[0, 0, 6])}> {{
+        s1, h1, c1 = LSTM<direction="bidirectional", hidden_size=3>(x, w, r)
+        t1 = Transpose<perm=[0,2,1,3]>(s1)
+        j1 = Reshape(t1, merged)
+        a1 = ReduceMean<keepdims=0>(j1, zero)
+        exit_1 = MatMul(a1, h)
+        s2, h2, c2 = LSTM<direction="bidirectional", hidden_size=3>(j1, w2, r2, , , h1, c1)
+        t2 = Transpose<perm=[0,2,1,3]>(s2)
+        j2 = Reshape(t2, merged)
+        a2 = ReduceMean<keepdims=0>(j2, zero)
+        y = MatMul(a2, h)
+        }}""",
+        {"x": 1},
+    )
+    segments = check_split(model)
+    assert all(spec.batch_axis == 0 for spec in segments[0].contract.boundary)
+
+
+def test_a_batch_size_that_is_data_is_the_whole_batchs() -> None:
+    """One Shape serves as a shape and as a feature; the feature keeps its value when rows have left."""
+    model = exit_model(f"""(float[N,4] x) => (float[N,4] exit_1, float[N,4] y)
+        <{weights(a=(4, 4))}, {vectors(zero=[0], four=[4], twice=[2, 2])}, float eight = {{8.0}}> {{
+        shape = Shape(x)
+        n = Gather<axis=0>(shape, zero)
+        exit_1 = MatMul(x, a)
+        m = MatMul(exit_1, a)
+        s = Concat<axis=0>(n, twice)
+        r = Reshape(m, s)
+        back = Concat<axis=0>(n, four)
+        flat = Reshape(r, back)
+        f = Cast<to=1>(n)
+        g = Div(f, eight)
+        y = Add(flat, g)
+        }}""")
+    check_split(model)
+
+
+def test_row_numbers_are_data_or_an_index() -> None:
+    """x[arange(B), position] counts the rows that are there; arange(B) added to the features counts the batch's."""
+    model = exit_model(f"""(float[N,3,4] x, int64[N,3] ids) => (float[N,4] exit_1, float[N,4] y)
+        <{weights(a=(4, 4))}, {vectors(zero=[0], axis=[1])}, int64 start = {{0}}, int64 step = {{1}}> {{
+        shape = Shape(x)
+        n = Gather<axis=0>(shape, start)
+        numbers = Range(start, n, step)
+        first = Gather<axis=1>(x, start)
+        exit_1 = MatMul(first, a)
+        m = MatMul(x, a)
+        position = ArgMax<axis=1, keepdims=0>(ids)
+        column = Unsqueeze(numbers, axis)
+        place = Unsqueeze(position, axis)
+        index = Concat<axis=1>(column, place)
+        picked = GatherND(m, index)
+        f = Cast<to=1>(column)
+        y = Add(picked, f)
+        }}""")
+    check_split(model)
+
+
+@pytest.mark.parametrize("condition", ["input", "constant"])
+def test_a_branch_captures_values_from_outside(condition: str) -> None:
+    flag, more = ("flag", "bool flag, ") if condition == "input" else ("truth", "")
+    model = exit_model(
+        f"""({more}float[N,4] x) => (float[N,4] exit_1, float[N,4] y)
+        <{weights(a=(4, 4), b=(4, 4))}, bool truth = {{1}}, {vectors(zero=[0])}> {{
+        m = MatMul(x, a)
+        t = Tanh(m)
+        exit_1 = MatMul(t, b)
+        z = If({flag}) <
+            then_branch = then () => (float[K,4] p) {{ p = Add(m, t) }},
+            else_branch = otherwise () => (float[K,4] q) {{
+                s = Shape(x)
+                n = Gather<axis=0>(s, zero)
+                c = Cast<to=1>(n)
+                u = Mul(x, c)
+                q = MatMul(u, a) }}>
+        y = MatMul(z, b)
+        }}""",
+        {"flag": None},
+    )
+    check_split(model)
+
+
+def test_a_loop_carries_rows_and_captures_them() -> None:
+    model = exit_model(f"""(float[N,4] x) => (float[N,4] exit_1, float[N,4] y)
+        <{weights(a=(4, 4), b=(4, 4))}, int64 rounds = {{3}}, bool going = {{1}}, {vectors(zero=[0])}> {{
+        m = MatMul(x, a)
+        exit_1 = MatMul(m, b)
+        last, all = Loop(rounds, going, m) <
+            body = round (int64 i, bool c, float[K,4] s) => (bool d, float[K,4] r, float[K,4] o) {{
+            d = Identity(c)
+            w = MatMul(s, a)
+            v = Add(w, x)
+            r = Tanh(v)
+            o = Relu(r) }}>
+        total = ReduceSum<keepdims=0>(all, zero)
+        z = Add(last, total)
+        y = MatMul(z, b)
+        }}""")
+    check_split(model)
+
+
+def test_values_without_a_batch_are_handed_on_whole() -> None:
+    model = exit_model(
+        f"""(float[N,4] x, float t, float[4] prior) => (float[N,4] exit_1, float[N,4] y)
+        <{weights(a=(4, 4))}> {{
+        m = MatMul(x, a)
+        exit_1 = Add(m, prior)
+        k = Exp(t)
+        n = MatMul(m, a)
+        s = Mul(n, k)
+        y = Add(s, prior)
+        }}""",
+        {"t": None, "prior": None},
+    )
+    segments = check_split(model)
+    axes = {spec.name: spec.batch_axis for spec in segments[1].contract.inputs}
+    assert axes["m"] == 0
+    assert axes["prior"] is None
+
+
+def test_odd_outputs() -> None:
+    """Exits that read an input, that equal each other, that are a boundary tensor, that ensemble earlier ones."""
+    model = exit_model(f"""(float[N,4] x, float[N,4] unread)
+        => (float[N,4] exit_1, float[N,4] exit_2, float[N,4] exit_3, float[N,4] y)
+        <{weights(a=(4, 4))}> {{
+        exit_1 = MatMul(x, a)
+        exit_2 = Identity(exit_1)
+        t = Tanh(exit_2)
+        exit_3 = Add(t, exit_1)
+        y = MatMul(exit_3, a)
+        }}""")
+    segments = check_split(model)
+    assert [spec.name for spec in segments[0].contract.inputs] == ["x"]
+
+
+def test_an_exit_may_be_an_input() -> None:
+    model = exit_model(f"""(float[N,4] exit_1) => (float[N,4] y) <{weights(a=(4, 4))}> {{ y = MatMul(exit_1, a) }}""")
+    graph = model.model.graph
+    graph.outputs.insert(0, graph.inputs[0])
+    check_split(from_proto(ir.to_proto(model.model)))
+
+
+def test_outputs_with_the_batch_elsewhere_are_transposed() -> None:
+    model = exit_model(f"""(float[N,3,4] x) => (float[3,N,4] exit_1, float[3,N,4] y) <{weights(a=(4, 4))}> {{
+        t = Transpose<perm=[1,0,2]>(x)
+        exit_1 = MatMul(t, a)
+        r = Tanh(exit_1)
+        y = MatMul(r, a)
+        }}""")
+    segments = check_split(model)
+    assert segments[0].contract.predictions["prediction"].shape == ("batch", 3, 4)
+
+
+def test_several_fields() -> None:
+    model = exit_model(f"""(float[N,4] x)
+        => (float[N,4] "exit_1.logits", float[N,2,2] "exit_1.map", float[N,4] "y.logits", float[N,2,2] "y.map")
+        <{weights(a=(4, 4))}, {vectors(shape=[0, 2, 2])}> {{
+        "exit_1.logits" = MatMul(x, a)
+        "exit_1.map" = Reshape("exit_1.logits", shape)
+        "y.logits" = MatMul("exit_1.logits", a)
+        "y.map" = Reshape("y.logits", shape)
+        }}""")
+    (first, last) = check_split(model)
+    assert first.contract.predictions["map"].name == "prediction.map"
+    assert list(last.contract.predictions) == ["logits", "map"]
+
+
+def test_names_that_the_contract_needs_are_given_way_to() -> None:
+    model = exit_model(f"""(float[N,4] x) => (float[N,4] exit_1, float[N,4] y) <{weights(a=(4, 4))}> {{
+        keep = MatMul(x, a)
+        exit_1 = Tanh(keep)
+        threshold = MatMul(keep, a)
+        prediction = Relu(threshold)
+        confidence = Add(prediction, keep)
+        y = MatMul(confidence, a)
+        }}""")
+    check_split(model)
+
+
+def test_an_input_with_a_name_that_the_contract_needs_is_refused() -> None:
+    model = exit_model(f"""(float[N,4] threshold) => (float[N,4] exit_1, float[N,4] y) <{weights(a=(4, 4))}> {{
+        exit_1 = MatMul(threshold, a)
+        y = MatMul(exit_1, a)
+        }}""")
+    with pytest.raises(UnsupportedModelError, match=r"'threshold'.*rename the input"):
+        cut(model)
+
+
+def test_a_segment_holds_only_its_own_nodes_and_weights() -> None:
+    model = exit_model(f"""(float[N,4] x) => (float[N,4] exit_1, float[N,4] y) <{weights(a=(4, 4), b=(4, 4))}> {{
+        m = MatMul(x, a)
+        exit_1 = MatMul(m, a)
+        n = MatMul(m, b)
+        y = MatMul(n, a)
+        }}""")
+    first, last = check_split(model)
+    assert set(first.model.graph.initializers) == {"a", "gate_1.axes"}
+    assert set(last.model.graph.initializers) == {"a", "b"}
+    shared = [segment.model.graph.initializers["a"].const_value for segment in (first, last)]
+    assert shared[0] is shared[1]
+
+
+def test_the_model_is_left_as_it_was() -> None:
+    model = gated(exit_model(bert()))
+    before = ir.to_proto(model.model).SerializeToString()
+    split_at_exits(model)
+    assert ir.to_proto(model.model).SerializeToString() == before
+
+
+def test_segments_pass_the_onnx_checker() -> None:
+    for segment in cut(exit_model(bert())):
+        onnx.checker.check_model(ir.to_proto(segment.model), full_check=True)
