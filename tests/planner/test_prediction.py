@@ -10,7 +10,7 @@ def test_expected_cost_is_the_mean_over_random_batches(statistics, matrix):
     replay = sample.replay({1: 0.95, 2: 0.9, 3: 0.99})
     stage = sample.leaves_at({1: 0.95, 2: 0.9, 3: 0.99})
     rng = np.random.default_rng(0)
-    drawn = stage[rng.integers(0, 4_000, (20_000, 16))]
+    drawn = stage[rng.integers(0, 4_000, (4_000, 16))]
     sizes = np.stack([(drawn >= k).sum(axis=1) for k in range(4)], axis=1)
     measured = [table.chain_at(row) for row in sizes]
     predicted = chain_latency(table, 16, replay.survivors / sample.n)
