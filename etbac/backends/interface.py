@@ -8,7 +8,6 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any, Protocol, TypeAlias
 
-import numpy as np
 import numpy.typing as npt
 
 Array: TypeAlias = npt.NDArray[Any]
@@ -29,7 +28,7 @@ class Availability:
 
 @dataclass(frozen=True)
 class BuildOptions:
-    """How to build. `dtype` is the number format ("fp32", "fp16", "bf16", "int8"), `threads` 0 lets the backend choose."""
+    """How to build. `dtype`: "fp32", "fp16", "bf16" or "int8". `threads`: 0 lets the backend choose."""
 
     dtype: str = "fp32"
     max_batch: int = 32

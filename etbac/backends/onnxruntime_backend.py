@@ -6,7 +6,6 @@ import functools
 import os
 import sys
 from dataclasses import dataclass
-from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from types import ModuleType, TracebackType
 from typing import TYPE_CHECKING
@@ -138,6 +137,8 @@ def _onnxruntime() -> ModuleType:
 
 
 def _installed_version() -> str | None:
+    from importlib.metadata import PackageNotFoundError, version
+
     for name in _DISTRIBUTIONS:
         try:
             return version(name)

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
-from importlib.metadata import entry_points
+from typing import TYPE_CHECKING
 
 from etbac.backends.interface import Backend
 from etbac.errors import UsageError
+
+if TYPE_CHECKING:
+    from importlib.metadata import EntryPoints
 
 BUILT_IN = {"onnxruntime": "etbac.backends.onnxruntime_backend:OnnxRuntimeBackend"}
 DEFAULT = "onnxruntime"
@@ -13,7 +16,7 @@ DEFAULT = "onnxruntime"
 
 def names() -> tuple[str, ...]:
     """Names of all backends, built-in ones first."""
-    others = {point.name for point in entry_points(group="etbac.backends")} - set(BUILT_IN)
+    others = {point.name for point in _registered()} - set(BUILT_IN)
     return (*BUILT_IN, *sorted(others))
 
 
@@ -21,11 +24,17 @@ def get(name: str) -> Backend:
     """The backend of that name; a UsageError that lists the names otherwise."""
     if name in BUILT_IN:
         return _create(BUILT_IN[name])
-    for point in entry_points(group="etbac.backends"):
+    for point in _registered():
         if point.name == name:
             backend: Backend = point.load()()
             return backend
     raise UsageError(f"there is no backend {name!r}; there are {', '.join(names())}")
+
+
+def _registered() -> EntryPoints:
+    from importlib.metadata import entry_points  # costs as much as opening a small chain
+
+    return entry_points(group="etbac.backends")
 
 
 def _create(target: str) -> Backend:
