@@ -35,7 +35,7 @@ def model_passes(exit_model: ExitModel, options: PassOptions) -> ExitModel:
     if options.exits is not None:
         select_exits(exit_model, options.exits)
     _normal_form(options.hook)(exit_model.model)
-    add_gates(exit_model, _gates(exit_model, options))
+    add_gates(exit_model, _gates(exit_model, options), options.hook)
     _after_gates(options.hook)(exit_model.model)
     return exit_model
 

@@ -12,8 +12,10 @@ import onnx_ir as ir
 
 from etbac.errors import EtbacError, UnsupportedModelError
 
-EXTERNAL_DATA_FROM = 1 << 20
-"""Bytes of one tensor above which a dumped model keeps it in a file beside it (protobuf holds 2 GB at most)."""
+LARGE = 1 << 16
+"""Bytes of a tensor above which a dump keeps it outside the model."""
+
+WEIGHTS = "weights.bin"
 
 
 @dataclass(frozen=True)
@@ -66,16 +68,36 @@ def _run(step: ir.passes.PassBase, model: ir.Model) -> ir.passes.PassResult:
 
 @dataclass
 class DumpModels:
-    """A hook that writes the model after every pass: `folder/NN-<pass>.onnx`, numbered over all its pipelines."""
+    """A hook that writes the model after every pass: `folder/NN-<pass>.onnx`, numbered over all its pipelines.
+
+    Large weights are written once, into `folder/weights.bin`, which all the models share.
+    """
 
     folder: Path
     written: list[Path] = field(default_factory=list)
+    _stored: dict[int, tuple[ir.TensorProtocol, int]] = field(default_factory=dict, repr=False)
+    """id of a tensor -> the tensor, kept so that the id stays its own, and its place in the file."""
 
     def __call__(self, run: PassRun) -> None:
         self.folder.mkdir(parents=True, exist_ok=True)
+        model = run.model.clone()
+        for value in model.graph.initializers.values():
+            if value.const_value is not None and value.const_value.nbytes > LARGE:
+                value.const_value = self._outside(value.const_value)
         path = self.folder / f"{len(self.written):02d}-{run.name}.onnx"
-        ir.save(run.model, path, external_data=f"{path.stem}.weights", size_threshold_bytes=EXTERNAL_DATA_FROM)
+        ir.save(model, path)
         self.written.append(path)
+
+    def _outside(self, tensor: ir.TensorProtocol) -> ir.ExternalTensor:
+        if id(tensor) not in self._stored:
+            with (self.folder / WEIGHTS).open("ab" if self._stored else "wb") as file:
+                self._stored[id(tensor)] = (tensor, file.tell())
+                file.write(tensor.tobytes())
+        _, offset = self._stored[id(tensor)]
+        shape = ir.Shape(tensor.shape.numpy())
+        return ir.ExternalTensor(
+            WEIGHTS, offset, tensor.nbytes, tensor.dtype, shape=shape, name=tensor.name or "", base_dir=self.folder
+        )
 
 
 @dataclass

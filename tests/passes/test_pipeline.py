@@ -2,6 +2,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import numpy as np
 import onnx
 import onnx_ir as ir
 import pytest
@@ -13,6 +14,10 @@ from etbac.passes.model_passes import PassOptions, model_passes
 from etbac.passes.pipeline import DumpModels, Pipeline, RecordTimes, together
 
 GRAPH = "(float[B, 3] x) => (float[B, 3] y) { dead = Neg(x) y = Abs(x) }"
+
+
+TWO_EXITS = """(float[B, 3] x) => (float[B, 3] exit_1, float[B, 3] exit_2, float[B, 3] y)
+{ h = Neg(x) exit_1 = Identity(h) exit_2 = Identity(h) y = Identity(h) }"""
 
 
 class Raise(ir.passes.InPlacePass):
@@ -37,6 +42,29 @@ def test_a_dump_holds_the_model_after_every_pass(tmp_path: Path) -> None:
     Pipeline(RemoveUnusedNodesPass(), hook=dump)(ir_model(GRAPH))
     assert [path.name for path in dump.written] == ["00-TopologicalSortPass.onnx", "01-RemoveUnusedNodesPass.onnx"]
     assert [len(onnx.load(path).graph.node) for path in dump.written] == [2, 1]
+
+
+def test_dumps_share_large_weights_and_run(tmp_path: Path) -> None:
+    model = ir_model("(float[B, 256] x) => (float[B, 256] y) { y = MatMul(x, w) }")
+    weight = np.random.default_rng(0).standard_normal((256, 256)).astype(np.float32)
+    value = ir.Value(name="w", const_value=ir.tensor(weight, name="w"))
+    model.graph.register_initializer(value)
+    next(iter(model.graph)).replace_input_with(1, value)
+    dump = DumpModels(tmp_path)
+    Pipeline(TopologicalSortPass(), RemoveUnusedNodesPass(), hook=dump)(model)
+    assert (tmp_path / "weights.bin").stat().st_size == weight.nbytes
+    assert all(path.stat().st_size < 1000 for path in dump.written)
+    for path in dump.written:
+        assert np.array_equal(ir.load(path).graph.initializers["w"].const_value.numpy(), weight)  # type: ignore[union-attr]
+    assert value.const_value is not None
+    assert not isinstance(value.const_value, ir.ExternalTensor)
+
+
+def test_a_dump_shows_the_gates_one_by_one(tmp_path: Path) -> None:
+    dump = DumpModels(tmp_path)
+    model_passes(exit_model(TWO_EXITS), PassOptions(hook=dump))
+    gated = [path for path in dump.written if path.name.endswith("-AddGate.onnx")]
+    assert [len(onnx.load(path).graph.output) for path in gated] == [5, 7]
 
 
 def test_what_a_pass_raises_names_the_pass() -> None:
@@ -78,10 +106,7 @@ def test_a_model_larger_than_a_protobuf_can_hold_goes_through(tmp_path: Path) ->
 
 
 def test_two_exits_may_give_the_same_value() -> None:
-    model = exit_model(
-        """(float[B, 3] x) => (float[B, 3] exit_1, float[B, 3] exit_2, float[B, 3] y)
-        { h = Neg(x) exit_1 = Identity(h) exit_2 = Identity(h) y = Identity(h) }"""
-    )
+    model = exit_model(TWO_EXITS)
     model_passes(model, PassOptions())
     names = [value.name for value in model.model.graph.outputs]
     assert names[:3] == ["exit_1", "exit_2", "y"]

@@ -10,6 +10,7 @@ from etbac.errors import UsageError
 from etbac.passes.exit_model import ExitModel
 from etbac.passes.gates.base import LEARNED_FIELD, AddGate, Gate, shape_of
 from etbac.passes.gates.max_prob import MaxProb
+from etbac.passes.pipeline import Hook, Pipeline
 
 
 def default_gate(exit_model: ExitModel) -> Gate:
@@ -27,8 +28,8 @@ def default_gate(exit_model: ExitModel) -> Gate:
     )
 
 
-def add_gates(exit_model: ExitModel, gates: Mapping[int, Gate]) -> ExitModel:
-    """Append each exit's gate to the model in place and record its options in `gates`.
+def add_gates(exit_model: ExitModel, gates: Mapping[int, Gate], hook: Hook | None = None) -> ExitModel:
+    """Append each exit's gate to the model in place and record its options in `gates`; `hook` is called after each.
 
     `gates` has every exit's id. The exits' outputs `exit_<id>.confidence`, which are no fields of the full model, are
     outputs no more: the gate `learned` has read them, or nobody does.
@@ -36,11 +37,10 @@ def add_gates(exit_model: ExitModel, gates: Mapping[int, Gate]) -> ExitModel:
     missing = [exit_id for exit_id in exit_model.exits if exit_id not in gates]
     if missing:
         raise UsageError(f"exit {missing[0]} has no gate; every exit needs one")
-    seen: dict[int, dict[str, str]] = {}
-    for exit_id, fields in exit_model.exits.items():
-        seen[exit_id] = fields
-        AddGate(gates[exit_id], dict(seen))(exit_model.model)
-        exit_model.gates[exit_id] = gates[exit_id].options()
+    exits = list(exit_model.exits.items())
+    added = [AddGate(gates[exit_id], dict(exits[: place + 1])) for place, (exit_id, _) in enumerate(exits)]
+    Pipeline(*added, hook=hook)(exit_model.model)
+    exit_model.gates.update({exit_id: gates[exit_id].options() for exit_id in exit_model.exits})
     _drop_learned_fields(exit_model)
     return exit_model
 
