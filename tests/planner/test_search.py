@@ -50,7 +50,7 @@ def test_a_candidate_keeps_its_budget_and_costs_what_its_replay_costs(seed, exit
     confidence = (rng.integers(0, levels, (exits, n)) / levels).astype(np.float32)
     confidence[rng.random((exits, n)) < 0.1] = np.nan
     right = rng.random((exits + 1, n)) < 0.7
-    full_right = right[-1] ^ (rng.random(n) < 0.02)
+    full_right = right[-1] ^ (rng.random(n) < 0.2)
     sample = ExitStatistics(tuple(range(1, exits + 1)), confidence, right, full_right)
     costs = np.cumsum(rng.random((exits + 1, n + 1)), axis=1) - 1
     costs[:, 0] = 0
