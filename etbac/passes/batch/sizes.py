@@ -55,17 +55,19 @@ class NodeSizes:
 
     opsets: dict[str, int]
     _schemas: dict[tuple[str, str], onnx.defs.OpSchema | None] = field(default_factory=dict)
+    _protos: dict[ir.Node, onnx.NodeProto] = field(default_factory=dict)
+    _evaluators: dict[ir.Node, ReferenceEvaluator] = field(default_factory=dict)
 
     def infer(self, node: ir.Node, inputs: Sequence[Sized | None], world: World) -> list[Sized]:
         """What `node` gives for such inputs; unknown dimensions count as the world's other size.
 
         Raises onnx.shape_inference.InferenceError where the sizes do not fit.
         """
-        proto = ir.serde.serialize_node(node)
+        proto = self._proto(node)
         names = list(proto.input)
         given = {name: value for name, value in zip(names, inputs, strict=True) if name and value is not None}
         contents = self._evaluate(node, proto, given)
-        inferred = self._infer_types(node, proto, given)
+        inferred = {} if all(contents) else self._infer_types(node, proto, given)
         return [
             _sized(output, inferred.get(output.name or ""), content, world)
             for output, content in zip(node.outputs, contents, strict=True)
@@ -83,6 +85,11 @@ class NodeSizes:
         }
         opsets = [onnx.helper.make_opsetid(domain, version) for domain, version in self.opsets.items()]
         return onnx.shape_inference.infer_node_outputs(schema, proto, types, data, opset_imports=opsets)
+
+    def _proto(self, node: ir.Node) -> onnx.NodeProto:
+        if node not in self._protos:
+            self._protos[node] = ir.serde.serialize_node(node)
+        return self._protos[node]
 
     def _schema(self, node: ir.Node) -> onnx.defs.OpSchema | None:
         key = (node.domain, node.op_type)
@@ -103,7 +110,9 @@ class NodeSizes:
         elements = _elements(node, list(proto.input))
         if not all(content.known or name in elements for name, content in known.items()):
             return unknown
-        evaluator = ReferenceEvaluator(proto, opsets=self.opsets)
+        if node not in self._evaluators:
+            self._evaluators[node] = ReferenceEvaluator(proto, opsets=self.opsets)
+        evaluator = self._evaluators[node]
         try:
             arrays = [np.asarray(a) for a in evaluator.run(None, {name: c.array for name, c in known.items()})]
         except Exception:  # the reference operators raise anything; the content stays unknown

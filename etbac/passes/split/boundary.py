@@ -12,7 +12,7 @@ Source: minimum cut for recomputation as in torch's min-cut partitioner (functor
 from __future__ import annotations
 
 import math
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 
 import onnx_ir as ir
@@ -124,50 +124,70 @@ def _dependent(prepared: Prepared, available: Collection[ir.Value]) -> set[ir.No
 
 def _solve(problem: _Problem, free: Collection[ir.Node]) -> Boundary | None:
     """The cheapest boundary if only `free` nodes may be computed twice or ahead; None if there is none."""
-    capacity, before = _network(problem, free).source_side(SOURCE, SINK)
+    side = {node: node if node in free else _pinned(problem, node) for node in problem.future}
+    capacity, before = _network(problem, side).source_side(SOURCE, SINK)
     if capacity >= INFINITE:
         return None
-    carried = _carried(problem, before)
-    stop = {*carried, problem.prepared.batch_size}
-    behind = needed(problem.wanted, stop)
-    again = frozenset(node for node in problem.future if node in behind and node in problem.early)
-    given = {*problem.available, problem.prepared.batch_size}
-    ahead = needed(carried, given) - set(problem.early)
+    values = [*problem.available, *(value for node in problem.future for value in node.outputs)]
+    crossing = [
+        value
+        for value in values
+        if ("carry", value) not in before and (value in problem.available or _vertex(value, side) in before)
+    ]
+    given = {problem.prepared.batch_size}
+    behind = needed(problem.wanted, given.union(crossing))
     read = {value for node in behind for value in inputs_of(node)} | set(problem.wanted)
+    carried = tuple(value for value in crossing if value in read)
+    ahead = needed(carried, given.union(problem.available))
     return Boundary(
-        tuple(value for value in carried if value in read),
-        again,
-        frozenset(node for node in problem.future if node in ahead),
+        carried,
+        frozenset(node for node in problem.future if node in behind and node in problem.early),
+        frozenset(node for node in problem.future if node in ahead and node not in problem.early),
     )
 
 
-def _network(problem: _Problem, free: Collection[ir.Node]) -> Network:
+def _pinned(problem: _Problem, node: ir.Node) -> str:
+    early = node in problem.early or problem.prepared.whole.intersection(node.outputs)
+    return SOURCE if early else SINK
+
+
+def _vertex(value: ir.Value, side: Mapping[ir.Node, ir.Node | str]) -> ir.Node | str | None:
+    """Where a value is computed: a free node, or one of the two sides; None if it is no part of the problem."""
+    producer = value.producer()
+    return None if producer is None else side.get(producer)
+
+
+def _network(problem: _Problem, side: Mapping[ir.Node, ir.Node | str]) -> Network:
     network = Network()
-    nodes = set(problem.future)
+    network.connect(SOURCE, SINK, 0)
     carriers: set[ir.Value] = set()
 
-    def reader(value: ir.Value, vertex: ir.Node | str) -> None:
-        producer = value.producer()
-        if value not in problem.available and producer not in nodes:
+    def reads(value: ir.Value, reader: ir.Node | str, reader_is_late: bool) -> None:
+        start = SOURCE if value in problem.available else _vertex(value, side)
+        if start is None:
             return
-        start = SOURCE if value in problem.available else producer
-        if value not in carriers:
+        if reader == SOURCE:
+            if reader_is_late:
+                network.connect(SOURCE, start, INFINITE)
+            return
+        if start != SINK and value not in carriers:
             carriers.add(value)
             network.connect(start, ("carry", value), _price(problem, value))
-        network.connect(("carry", value), vertex, INFINITE)
-        if isinstance(start, ir.Node) and isinstance(vertex, ir.Node) and not {start, vertex} & set(problem.early):
-            network.connect(vertex, start, INFINITE)
+        if start != SINK:
+            network.connect(("carry", value), reader, INFINITE)
+        if reader_is_late and reader != SINK and start != SOURCE and value.producer() not in problem.early:
+            network.connect(reader, start, INFINITE)
 
-    for node in problem.future:
-        extra = max(1, int(min(problem.cost(node), MAX_COST))) if node in free else INFINITE
-        if problem.prepared.whole.intersection(node.outputs) or node in problem.early:
-            network.connect(SOURCE, node, extra)
-        else:
-            network.connect(node, SINK, extra)
+    for node, vertex in side.items():
+        late = node not in problem.early
+        if vertex is node:
+            extra = max(1, int(min(problem.cost(node), MAX_COST)))
+            tail, head = (node, SINK) if late else (SOURCE, node)
+            network.connect(tail, head, extra)
         for value in inputs_of(node):
-            reader(value, node)
+            reads(value, vertex, late)
     for value in problem.wanted:
-        reader(value, SINK)
+        reads(value, SINK, False)
     return network
 
 
@@ -178,20 +198,6 @@ def _price(problem: _Problem, value: ir.Value) -> int:
     rearranged = 0 if rows is None or (rows.alone and rows.axis == 0) else REARRANGED
     size = problem.analysis.bytes_per_sample(value, problem.max_batch)
     return int(size * BYTE) + TENSOR + rearranged
-
-
-def _carried(problem: _Problem, before: Collection[object]) -> list[ir.Value]:
-    """Values computed before the cut and read behind it, in the order of the graph."""
-    values = [*problem.available, *(value for node in problem.future for value in node.outputs)]
-    read = {value for node in problem.future if node not in before for value in inputs_of(node)}
-    read.update(problem.wanted)
-    return [
-        value
-        for value in values
-        if value in read
-        and (value in problem.available or value.producer() in before)
-        and ("carry", value) not in before
-    ]
 
 
 def _nothing_to_carry(problem: _Problem) -> UnsupportedModelError:
