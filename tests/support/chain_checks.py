@@ -88,13 +88,20 @@ def kept_exits(case: Case) -> list[int]:
 
 
 def check_case(case: Case, batches: Collection[int] = BATCHES) -> None:
-    """Cut the graph and compare every row of every stage with the uncut graph.
+    """Cut the graph, check the segments' contracts, and compare every row of every stage with the uncut graph.
 
     Raises UnsupportedModelError where the compiler refuses, AssertionError where a row differs.
     """
     kept = kept_exits(case)
     segments = compile_case(case, kept)
     check_contracts(case, kept, segments)
+    check_rows(case, kept, segments, batches)
+
+
+def check_rows(
+    case: Case, kept: Sequence[int], segments: Sequence[Segment], batches: Collection[int] = BATCHES
+) -> None:
+    """Compare every row of every stage with the uncut graph."""
     chain = SegmentChain(segments)
     for batch in batches:
         check_batch(case, kept, chain, batch)

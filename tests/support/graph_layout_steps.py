@@ -120,5 +120,5 @@ def part_batches(g: Graph, t: Tensor) -> Tensor | None:
 
 LAYOUTS: Sequence[Step] = (
     transpose, transpose, to_rows, merge, merge, unmerge, windows, heads, reshape_features, unsqueeze, squeeze,
-    join_batches, part_batches, part_batches,
+    join_batches, join_batches, part_batches, part_batches,
 )  # fmt: skip

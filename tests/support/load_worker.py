@@ -19,8 +19,8 @@ from etbac.frontend.load import load_model
 from etbac.passes.model_passes import PassOptions, model_passes
 from etbac.passes.split import split_at_exits
 
-MEMORY = 6 << 30
-"""Bytes of address space: protects the machine that runs the tests."""
+MEMORY = 2 << 30
+"""Bytes of address space with `--here`: protects the machine that runs the tests, as the frontend's child does."""
 
 
 def check_here(path: Path) -> None:
@@ -29,7 +29,7 @@ def check_here(path: Path) -> None:
     with contextlib.redirect_stdout(said):
         status = check_onnx.main(str(path))
     if status:
-        raise EtbacError(said.getvalue())
+        raise EtbacError(said.getvalue().strip())
 
 
 def outcome(path: Path) -> dict[str, object]:
@@ -47,8 +47,8 @@ def outcome(path: Path) -> dict[str, object]:
 
 
 def main(arguments: list[str]) -> None:
-    resource.setrlimit(resource.RLIMIT_AS, (MEMORY, MEMORY))
     if "--here" in arguments:
+        resource.setrlimit(resource.RLIMIT_AS, (MEMORY, MEMORY))
         onnx_file._check_in_child = check_here
     for path in arguments:
         if path == "--here":
