@@ -13,6 +13,7 @@ import onnx_ir as ir
 from onnx_ir import tape
 
 from etbac.errors import UsageError
+from etbac.passes.name_batch import BATCH
 
 LEARNED_FIELD = "confidence"
 """An exit may have this field besides the model's own: what its head says of its own sureness."""
@@ -69,6 +70,17 @@ class GateTape:
         """An initialiser `gate_<id>.<name>`."""
         tensor = ir.tensor(np.asarray(value, dtype), name=f"{self._prefix}.{name}")
         return self._tape.initializer(tensor)
+
+    def rows_first(self, prediction: ir.Value) -> ir.Value:
+        """`prediction` with the batch on axis 0, which is where gates look for it."""
+        shape = shape_of(prediction)
+        if not shape or shape[0] == BATCH or BATCH not in shape:
+            return prediction
+        axis = shape.index(BATCH)
+        order = [axis, *(other for other in range(len(shape)) if other != axis)]
+        moved = self.op("Transpose", prediction, perm=order)
+        moved.dtype, moved.shape = prediction.dtype, ir.Shape([shape[place] for place in order])
+        return moved
 
     def float32(self, value: ir.Value) -> ir.Value:
         """`value` as float32: gates compute in it whatever the model's number format."""
@@ -134,10 +146,12 @@ class AddGate(ir.passes.InPlacePass):
         graph = model.graph
         *earlier, exit_id = self.exits
         values = {value.name: value for value in graph.outputs}
-        fields = {key: {field: values[name] for field, name in names.items()} for key, names in self.exits.items()}
-        predictions = ExitPredictions(exit_id, fields[exit_id], {key: fields[key] for key in earlier})
-
         gate = GateTape(graph, exit_id)
+        fields = {
+            key: {field: gate.rows_first(values[name]) for field, name in names.items()}
+            for key, names in self.exits.items()
+        }
+        predictions = ExitPredictions(exit_id, fields[exit_id], {key: fields[key] for key in earlier})
         confidence = self.gate.confidence(predictions, gate)
         if confidence.is_graph_output():
             confidence = gate.op("Identity", confidence)
