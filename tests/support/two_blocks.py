@@ -15,7 +15,7 @@ from typing import Any
 
 import numpy as np
 import numpy.typing as npt
-from onnx import ModelProto, TensorProto, parser
+from onnx import ModelProto, TensorProto, numpy_helper, parser
 
 from etbac.contract import FULL_MODEL_ID, Manifest, SegmentContract, SegmentEntry, TensorSpec
 from etbac.engine_dir import EngineDir, Slot, Writer
@@ -75,7 +75,7 @@ def add_files(
         model, contract = _segment(place, exit_id)
         _store_outside(model, weights, file, slots)
         entries.append(SegmentEntry(contract, writer.add(f"segment-{place:02d}", ".onnx", model.SerializeToString())))
-    full = _full_model(len(exits) + 1)
+    full = _uncut_model("full", [*[None] * len(exits), "prediction"])
     _store_outside(full, weights, file, slots)
     samples = io.BytesIO()
     np.savez(samples, **make_inputs(16))
@@ -102,6 +102,18 @@ def reference(weights: Weights, inputs: dict[str, npt.NDArray[Any]]) -> Referenc
     stacked = np.stack(answers)
     exponents = np.exp(stacked - stacked.max(axis=-1, keepdims=True))
     return Reference(stacked, (exponents / exponents.sum(axis=-1, keepdims=True)).max(axis=-1))
+
+
+def exit_model_file(path: Path, seed: int = 0, exits: Sequence[int] = EXITS) -> Path:
+    """The uncut model with its exits, as an ONNX file that `etbac compile` takes."""
+    weights = make_weights(seed, exits)
+    answers = [*(f"exit_{exit_id}" for exit_id in exits), "prediction"]
+    model = _uncut_model("with_exits", answers)
+    read = {name for node in model.graph.node for name in node.input}
+    inside = [numpy_helper.from_array(weights[name], name) for name in sorted(read & set(weights))]
+    model.graph.initializer.extend(inside)
+    path.write_bytes(model.SerializeToString())
+    return path
 
 
 def _segment(place: int, exit_id: int) -> tuple[ModelProto, SegmentContract]:
@@ -144,13 +156,13 @@ def _segment(place: int, exit_id: int) -> tuple[ModelProto, SegmentContract]:
     return _parse(f"segment_{place}", inputs, outputs, steps), contract
 
 
-def _full_model(blocks: int) -> ModelProto:
+def _uncut_model(name: str, answers: Sequence[str | None]) -> ModelProto:
+    """All blocks; `answers` names the output of each block's head, None where it has none."""
     inputs = [f"float[batch, {WIDTH}] x", f"float[{WIDTH}] scale", "int64[batch] unread"]
     steps: list[str] = []
-    for place in range(blocks):
-        answer = "prediction" if place == blocks - 1 else None
+    for place, answer in enumerate(answers):
         steps += _block(place, "x" if place == 0 else f"h_{place - 1}", f"h_{place}", answer)
-    return _parse("full", inputs, [f"float[batch, {CLASSES}] prediction"], steps)
+    return _parse(name, inputs, [f"float[batch, {CLASSES}] {answer}" for answer in answers if answer], steps)
 
 
 def _block(place: int, before: str, after: str, answer: str | None) -> list[str]:

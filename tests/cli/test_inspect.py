@@ -1,0 +1,108 @@
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+from click.testing import CliRunner, Result
+from support.changing_commands import NAME
+from support.two_blocks import exit_model_file, make_engine_dir
+
+from etbac.cli.inspect import bytes_per_sample
+from etbac.cli.main import cli
+from etbac.contract import Plan, TensorSpec
+from etbac.engine_dir import EngineDir, count_reading, write_plan
+
+
+@pytest.fixture(scope="module")
+def engines(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    engine_dir = make_engine_dir(tmp_path_factory.mktemp("inspect") / "engines")
+    count_reading(engine_dir, "abc")
+    return write_plan(engine_dir, NAME, Plan((3,), {3: 0.625}, 0.9968, certified=False, reason="a test")).path
+
+
+def inspect(path: Path, *options: str) -> Result:
+    return CliRunner().invoke(cli, ["inspect", str(path), *options])
+
+
+def contents(path: Path, *options: str) -> dict[str, Any]:
+    result = inspect(path, "--json", *options)
+    assert result.exit_code == 0, result.stderr
+    payload: dict[str, Any] = json.loads(result.stdout)
+    return payload
+
+
+def test_a_directory_says_what_it_holds(engines: Path) -> None:
+    found = contents(engines)
+    manifest = EngineDir.open(engines).manifest
+    assert found["exits"] == [3, 7]
+    assert [segment["file"] for segment in found["segments"]] == [entry.file for entry in manifest.segments]
+    assert [segment["boundary_bytes"] for segment in found["segments"]] == ["24", "24", "0"]
+    assert found["plan"]["thresholds"] == {"3": 0.625}
+    assert found["samples"] == {"file": manifest.samples, "kind": "synthetic", "rows": 16}
+    assert found["readings"] == {"abc": 1}
+    assert found["files"] == {name: (engines / name).stat().st_size for name in manifest.files}
+
+
+def test_a_directory_is_described_in_words(engines: Path) -> None:
+    printed = inspect(engines).stdout
+    assert "16 synthetic rows" in printed
+    assert "plan: exits 3 at 0.625; precision 0.9968, not certified: a test" in printed
+    assert "inputs: x float32 [batch, 6]; scale float32 [6]; unread int64 [batch]" in printed
+
+
+def test_every_file_is_checked(engines: Path, tmp_path: Path) -> None:
+    path = make_engine_dir(tmp_path / "engines").path
+    next(path.glob("full.*")).write_bytes(b"changed")  # which loading a chain does not read
+    result = inspect(path)
+    assert result.exit_code == 1
+    assert "has changed since it was built" in result.stderr
+
+
+def test_an_onnx_file_lists_its_exits_and_inputs(tmp_path: Path) -> None:
+    found = contents(exit_model_file(tmp_path / "model.onnx"))
+    assert [(each["exit_id"], each["outputs"]) for each in found["exits"]] == [
+        (3, {"prediction": "exit_3"}),
+        (7, {"prediction": "exit_7"}),
+    ]
+    assert found["full"] == {"prediction": "prediction"}
+    assert [(each["name"], each["batch_axis"]) for each in found["inputs"]] == [
+        ("x", 0),
+        ("scale", None),
+        ("unread", 0),
+    ]
+    assert "exit_7" in inspect(tmp_path / "model.onnx").stdout
+
+
+@pytest.mark.parametrize(
+    ("name", "content", "message"),
+    [
+        ("none.onnx", None, "no such file"),
+        ("text.txt", b"some text", "is a text file"),
+        ("empty.pt", b"", "is empty"),
+        ("code.pkl", b"\x80\x04.", "pickle"),
+    ],
+)
+def test_a_file_of_another_kind_is_refused(tmp_path: Path, name: str, content: bytes | None, message: str) -> None:
+    if content is not None:
+        (tmp_path / name).write_bytes(content)
+    result = inspect(tmp_path / name)
+    assert (result.exit_code, result.stdout) == (1, "")
+    assert message in result.stderr
+
+
+def test_a_folder_without_a_manifest_is_no_engine_directory(tmp_path: Path) -> None:
+    result = inspect(tmp_path)
+    assert result.exit_code == 1
+    assert "is no engine directory" in result.stderr
+
+
+def test_bytes_of_dynamic_axes_are_given_by_their_names() -> None:
+    boundary = (
+        TensorSpec("hidden", "float32", ("batch", "tokens", 8), 0),
+        TensorSpec("mask", "bool", ("batch", "tokens"), 0),
+        TensorSpec("position", "int64", ("tokens",), None),
+        TensorSpec("pooled", "float16", ("batch", 3), 0),
+    )
+    assert bytes_per_sample(boundary) == "33·tokens + 6"
