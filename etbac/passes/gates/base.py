@@ -79,7 +79,7 @@ class GateTape:
         axis = shape.index(BATCH)
         order = [axis, *(other for other in range(len(shape)) if other != axis)]
         moved = self.op("Transpose", prediction, perm=order)
-        moved.dtype, moved.shape = prediction.dtype, ir.Shape([shape[place] for place in order])
+        moved.type, moved.shape = prediction.type, ir.Shape([shape[place] for place in order])
         return moved
 
     def float32(self, value: ir.Value) -> ir.Value:
