@@ -116,6 +116,11 @@ class BatchAnalysis:
     whole_uses: frozenset[tuple[ir.Node, int]]
     local: frozenset[ir.Value]
 
+    @property
+    def one_size_only(self) -> bool:
+        """Whether no second size of the open dimensions fitted, so that nothing is known of what varies with them."""
+        return self.open_sizes and len(self.worlds) < 3
+
     def rows(self, value: ir.Value) -> Rows | None:
         """Where `value` holds the batch, or None if it holds none."""
         return self.facts[value].rows

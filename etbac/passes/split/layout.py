@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import TypeAlias
 
 import numpy as np
 import onnx_ir as ir
@@ -15,14 +16,22 @@ from onnx_ir import tape
 
 from etbac.passes.batch import BatchAnalysis
 
+BATCH = "batch"
+
+Dim: TypeAlias = "int | str | None"
+"""Of a reshape's target: a fixed size, one that is dynamic, or BATCH."""
+
 
 @dataclass(frozen=True)
 class Placement:
-    """How to take the rows of one value out: the axis, the fixed factors merged with it, the other dimensions."""
+    """How to take the rows of one value out.
+
+    `axis` has size outer·B·inner; `dims` are the value's dimensions. None: dynamic, and so is dims[axis].
+    """
 
     axis: int
-    outer: int
-    inner: int
+    outer: int | None
+    inner: int | None
     dims: tuple[int | None, ...]
 
     @property
@@ -30,29 +39,25 @@ class Placement:
         return (self.outer, self.inner) != (1, 1)
 
     @property
-    def split_dims(self) -> list[int | None]:
-        """The dimensions with the batch apart, on axis `place`; None there and where dynamic."""
-        return [
-            *self.dims[: self.axis],
-            *self._around(self.outer),
-            None,
-            *self._around(self.inner),
-            *self.dims[self.axis + 1 :],
-        ]
+    def apart(self) -> list[Dim]:
+        """The dimensions with the batch on an axis of its own."""
+        before: list[Dim] = [*self.dims[: self.axis], *_unless_one(self.outer)]
+        return [*before, BATCH, *_unless_one(self.inner), *self.dims[self.axis + 1 :]]
 
     @property
-    def place(self) -> int:
-        return self.axis + len(self._around(self.outer))
+    def together(self) -> list[Dim]:
+        """The dimensions of the value itself, BATCH on the axis of the rows."""
+        return [BATCH if axis == self.axis else dim for axis, dim in enumerate(self.dims)]
 
     @property
     def boundary_dims(self) -> list[int | None]:
         """The dimensions at the boundary: the batch first."""
-        dims = self.split_dims
-        return [None, *dims[: self.place], *dims[self.place + 1 :]]
+        return [None, *(dim for dim in self.apart if not isinstance(dim, str))]
 
-    @staticmethod
-    def _around(factor: int) -> list[int]:
-        return [factor] if factor != 1 else []
+    @property
+    def possible(self) -> bool:
+        """Whether a reshape can be written: it may have one dynamic dimension besides the batch."""
+        return not self.merged or sum(dim is None for dim in self.apart) <= 1
 
 
 def can_be_carried(value: ir.Value, analysis: BatchAnalysis) -> bool:
@@ -64,48 +69,53 @@ def can_be_carried(value: ir.Value, analysis: BatchAnalysis) -> bool:
         return False
     if (fact.pure and fact.sized) or value in analysis.local:
         return False
-    return fact.rows is None or _placement(value, analysis) is not None
+    return fact.rows is None or placement(value, analysis).possible
 
 
 def placement(value: ir.Value, analysis: BatchAnalysis) -> Placement:
-    found = _placement(value, analysis)
-    assert found is not None
-    return found
-
-
-def _placement(value: ir.Value, analysis: BatchAnalysis) -> Placement | None:
-    fact, dims = analysis.facts[value], analysis.dims(value)
-    rows = fact.rows
-    if rows is None:
-        return None
+    """Of a value that has rows."""
+    rows, dims = analysis.facts[value].rows, analysis.dims(value)
+    assert rows is not None
     if rows.alone:
         return Placement(rows.axis, 1, 1, dims)
-    outer, inner = rows.factors[0]
-    others_known = all(dim is not None for axis, dim in enumerate(dims) if axis != rows.axis)
-    if len(set(rows.factors)) != 1 or analysis.open_sizes or not others_known:
-        return None
-    return Placement(rows.axis, outer, inner, dims)
+    outers, inners = zip(*rows.factors, strict=True)
+    fixed = [None if analysis.one_size_only or len(set(sizes)) > 1 else sizes[0] for sizes in (outers, inners)]
+    return Placement(rows.axis, fixed[0], fixed[1], dims)
 
 
-def to_front(nodes: tape.Tape, value: ir.Value, place: Placement) -> ir.Value:
-    """`value` with its rows alone on axis 0."""
+def to_front(nodes: tape.Tape, value: ir.Value, place: Placement, batch: ir.Value) -> ir.Value:
+    """`value` with its rows alone on axis 0; `batch` (int64 [1]) is how many there are."""
     if place.merged:
-        value = nodes.op("Reshape", [value, _shape(nodes, [-1 if dim is None else dim for dim in place.split_dims])])
-    rank = len(place.split_dims)
-    order = [place.place, *(axis for axis in range(rank) if axis != place.place)]
-    return value if place.place == 0 else nodes.op("Transpose", [value], {"perm": order})
+        value = nodes.op("Reshape", [value, _target(nodes, place.apart, batch, 1)])
+    at = place.apart.index(BATCH)
+    order = [at, *(axis for axis in range(len(place.apart)) if axis != at)]
+    return value if at == 0 else nodes.op("Transpose", [value], {"perm": order})
 
 
-def from_front(nodes: tape.Tape, value: ir.Value, place: Placement) -> ir.Value:
+def from_front(nodes: tape.Tape, value: ir.Value, place: Placement, batch: ir.Value) -> ir.Value:
     """The inverse of `to_front`."""
-    rank = len(place.split_dims)
-    order = [axis + 1 if axis < place.place else 0 if axis == place.place else axis for axis in range(rank)]
-    if place.place != 0:
+    at = place.apart.index(BATCH)
+    order = [axis + 1 if axis < at else 0 if axis == at else axis for axis in range(len(place.apart))]
+    if at != 0:
         value = nodes.op("Transpose", [value], {"perm": order})
     if place.merged:
-        value = nodes.op("Reshape", [value, _shape(nodes, [-1 if dim is None else dim for dim in place.dims])])
+        times = None if place.outer is None or place.inner is None else place.outer * place.inner
+        value = nodes.op("Reshape", [value, _target(nodes, place.together, batch, times)])
     return value
 
 
-def _shape(nodes: tape.Tape, dims: Sequence[int]) -> ir.Value:
+def _target(nodes: tape.Tape, dims: Sequence[Dim], batch: ir.Value, times: int | None) -> ir.Value:
+    """A reshape's target in which BATCH stands for `times` · `batch`, or for whatever is left."""
+    if times is None or None not in dims:
+        return _constant(nodes, [-1 if dim == BATCH else dim for dim in dims])
+    size = batch if times == 1 else nodes.op("Mul", [batch, _constant(nodes, [times])])
+    parts = [size if dim == BATCH else _constant(nodes, [-1 if dim is None else dim]) for dim in dims]
+    return nodes.op("Concat", parts, {"axis": 0})
+
+
+def _constant(nodes: tape.Tape, dims: Sequence[Dim]) -> ir.Value:
     return nodes.op("Constant", [], {"value": ir.tensor(np.array(dims, np.int64))})
+
+
+def _unless_one(factor: int | None) -> list[int | None]:
+    return [] if factor == 1 else [factor]

@@ -89,6 +89,7 @@ class _Builder:
     def _later_inputs(self) -> tuple[TensorSpec, ...]:
         keep = ir.val(KEEP, ir.DataType.INT64, [ROWS])
         nodes = tape.Tape()
+        rows = nodes.op("Shape", [keep])
         specs, inputs = [], []
         for value in self.piece.inputs:
             original = self.values[value.name or ""]
@@ -99,18 +100,21 @@ class _Builder:
             restored = given
             if spec.batch_axis is not None:
                 place = placement(value, self.analysis)
-                restored = from_front(nodes, nodes.op("Gather", [given, keep], {"axis": 0}), place)
+                restored = from_front(nodes, nodes.op("Gather", [given, keep], {"axis": 0}), place, rows)
             original.replace_all_uses_with(restored, replace_graph_outputs=True)
             self.values[value.name or ""] = restored
             specs.append(spec)
             inputs.append(given)
         size = self.values[self.prepared.batch_size.name or ""]
-        rows = nodes.op("Shape", [keep])
         size.replace_all_uses_with(rows)
         self.values[self.prepared.batch_size.name or ""] = rows
         self._insert(nodes, "rows")
         self.graph.inputs[:] = [*inputs, keep, *self._threshold()]
         return tuple(specs)
+
+    @property
+    def _batch_size(self) -> ir.Value:
+        return self.values[self.prepared.batch_size.name or ""]
 
     def _threshold(self) -> list[ir.Value]:
         if self.piece.gate is None:
@@ -136,7 +140,7 @@ class _Builder:
         inside = self.values[value.name or ""]
         output = inside
         if spec.batch_axis is not None:
-            output = to_front(nodes, inside, placement(value, self.analysis))
+            output = to_front(nodes, inside, placement(value, self.analysis), self._batch_size)
         if output is inside:
             output = nodes.op("Identity", [inside])
         output.name = name

@@ -182,6 +182,30 @@ def test_merged_batches_are_taken_apart_or_avoided(order: str) -> None:
     assert spec.batch_axis == 0
 
 
+@pytest.mark.parametrize("width", ["L", "3"])
+@pytest.mark.parametrize("inner", ["L", "2"])
+def test_a_trunk_that_stays_merged(inner: str, width: str) -> None:
+    """[B, i, w] as [B·i, w] from the first node to the heads; i or w may be dynamic, but not both."""
+    model = exit_model(
+        f"""(float[N,{inner},{width}] x) => (float[N,{width}] exit_1, float[N,{width}] y)
+        <{vectors(one=[1], flat=[-1])}> {{
+        s = Shape(x)
+        w = Shape<start=2, end=3>(x)
+        f = Concat<axis=0>(flat, w)
+        m = Reshape(x, f)
+        t = Tanh(m)
+        e = Reshape(t, s)
+        exit_1 = ReduceMean<keepdims=0>(e, one)
+        u = Softmax(t)
+        v = Mul(u, t)
+        b = Reshape(v, s)
+        y = ReduceMean<keepdims=0>(b, one)
+        }}"""
+    )
+    segments = check_split(model, sizes={"L": 5})
+    assert any(spec.batch_axis == 0 for spec in segments[0].contract.boundary)
+
+
 def test_windows_merged_with_the_batch() -> None:
     """[B, 4, 4, 6] -> windows [B·4, 4, 6], with the number of rows read from a shape."""
     model = exit_model(f"""(float[N,4,4,6] x) => (float[N,6] exit_1, float[N,6] y)
@@ -430,3 +454,19 @@ def test_the_model_is_left_as_it_was() -> None:
 def test_segments_pass_the_onnx_checker() -> None:
     for segment in cut(exit_model(bert())):
         onnx.checker.check_model(ir.to_proto(segment.model), full_check=True)
+
+
+def test_attention_operators_of_opset_23() -> None:
+    model = exit_model(
+        f"""(float[N,L,8] x, bool[N,1,L,L] mask) => (float[N,8] exit_1, float[N,8] y)
+        <{weights(a=(8, 8), g=(8,))}, {vectors(one=[1])}> {{
+        q = MatMul(x, a)
+        n = RMSNormalization(q, g)
+        o = Attention<q_num_heads=2, kv_num_heads=2>(n, q, x, mask)
+        exit_1 = ReduceMean<keepdims=0>(o, one)
+        p = Attention<q_num_heads=2, kv_num_heads=2>(o, o, n, mask)
+        y = ReduceMean<keepdims=0>(p, one)
+        }}""",
+        opset=23,
+    )
+    check_split(model, sizes={"L": 5})
