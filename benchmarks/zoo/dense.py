@@ -42,7 +42,7 @@ class DenseExits(nn.Module):
     def _map(self, path: str, features: Tensor) -> Tensor:
         if path not in self.grids:
             return features
-        return features.transpose(1, 2).reshape(len(features), -1, *self.grids[path])
+        return features.transpose(1, 2).reshape(features.shape[0], -1, *self.grids[path])
 
 
 class EnsembleExits(nn.Module):

@@ -129,10 +129,17 @@ def _export(
 
 
 def _translate(program: torch.export.ExportedProgram, where: str) -> ir.Model:
+    """To ONNX. Attention becomes plain operators: where a fused kernel's memory layout is assumed, a reshape behind it
+    passes for a view, which it is not for ONNX's operators, and the translation fails."""
     import torch
+    from torch.nn.attention import SDPBackend, sdpa_kernel
 
     try:
-        with quiet("torch.onnx", "onnxscript", "onnx_ir"), warnings.catch_warnings():
+        with (
+            sdpa_kernel(SDPBackend.MATH),
+            quiet("torch.onnx", "onnxscript", "onnx_ir"),
+            warnings.catch_warnings(),
+        ):
             warnings.simplefilter("ignore")
             exported = torch.onnx.export(program, dynamo=True, opset_version=OPSET, verbose=False)
     except Exception as error:

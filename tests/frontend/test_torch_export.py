@@ -51,6 +51,29 @@ def test_a_factory_is_exported_in_silence_and_answers_as_its_module() -> None:
         _same_answers(found, build(), {"image": image})
 
 
+class TinySwin(nn.Module):
+    """Attention in windows, which are rows of a batch of their own: 16 windows of 4 pixels an image."""
+
+    def __init__(self) -> None:
+        from transformers import SwinConfig, SwinForImageClassification
+
+        super().__init__()
+        config = SwinConfig(image_size=16, patch_size=2, embed_dim=8, depths=[1, 1], num_heads=[2, 2], window_size=2)
+        self.swin = SwinForImageClassification(config)
+
+    def forward(self, pixel_values: Tensor) -> dict[str, Tensor]:
+        logits = self.swin(pixel_values).logits
+        return {"exit_1": pixel_values.mean((2, 3))[:, :2], "prediction": logits}
+
+
+def test_attention_in_windows_is_exported() -> None:
+    torch.manual_seed(0)
+    module, rng = TinySwin().eval(), np.random.default_rng(0)
+    spec = TensorSpec("pixel_values", "float32", ("batch", 3, 16, 16), 0)
+    found = export_dict(module, [spec], {"pixel_values": torch.randn(2, 3, 16, 16)}, "windows", {})
+    _same_answers(found, module, {"pixel_values": rng.standard_normal((5, 3, 16, 16)).astype(np.float32)})
+
+
 class TinyBert(nn.Module):
     """Exits after both layers of a BERT that transformers builds."""
 
