@@ -31,24 +31,33 @@ BATCHES = (1, 2, 5, 8)
 
 @dataclass(frozen=True)
 class MeanProbability(Gate):
-    """The largest probability over the last axis, averaged over this exit, all earlier ones and all other axes."""
+    """The largest probability over the last axis, averaged over this exit, all earlier ones and all axes between."""
 
     name = "mean-probability"
 
-    axes: tuple[int, ...]
-    """What is averaged besides: neither the batch nor the last axis, counted from 0 without the last."""
     field: str
+    rank: int
+    axis: int
+    """Where the model has the rows of its predictions."""
 
     def confidence(self, exits: ExitPredictions, gate: GateTape) -> ir.Value:
         predictions = [*exits.earlier_fields(self.field), exits.field(self.field)]
-        total = gate.op("Softmax", predictions[0], axis=-1)
+        total = self._probabilities(predictions[0], gate)
         for prediction in predictions[1:]:
-            total = gate.op("Add", total, gate.op("Softmax", prediction, axis=-1))
+            total = gate.op("Add", total, self._probabilities(prediction, gate))
         mean = gate.op("Div", total, gate.constant("exits", len(predictions), np.float32))
         largest = gate.op("ReduceMax", mean, gate.constant("last", [-1], np.int64), keepdims=0)
-        if not self.axes:
+        if self.rank == 2:
             return largest
-        return gate.op("ReduceMean", largest, gate.constant("axes", list(self.axes), np.int64), keepdims=0)
+        between = gate.constant("between", list(range(1, self.rank - 1)), np.int64)
+        return gate.op("ReduceMean", largest, between, keepdims=0)
+
+    def _probabilities(self, prediction: ir.Value, gate: GateTape) -> ir.Value:
+        """Rows on axis 0, where a gate's tape has not moved them yet."""
+        if self.axis != 0 and not (prediction.name or "").startswith("gate_"):
+            order = [self.axis, *(axis for axis in range(self.rank) if axis != self.axis)]
+            prediction = gate.op("Transpose", prediction, perm=order)
+        return gate.op("Softmax", prediction, axis=-1)
 
 
 def confidence_of(predictions: Sequence[np.ndarray]) -> np.ndarray:
@@ -74,8 +83,7 @@ def compile_case(case: Case, kept: Sequence[int]) -> list[Segment]:
     """The way of the product: model passes with gates, the cut, segment passes."""
     first = next(iter(case.axes))
     rank = len(next(v for v in case.model.graph.output if v.name == case.full[first]).type.tensor_type.shape.dim)
-    averaged = tuple(axis for axis in range(rank - 1) if axis != case.axes[first])
-    options = PassOptions(exits=tuple(kept), gate=MeanProbability(averaged, first))
+    options = PassOptions(exits=tuple(kept), gate=MeanProbability(first, rank, case.axes[first]))
     segments = split_at_exits(model_passes(exit_model_of(case), options))
     return [segment_passes(segment) for segment in segments]
 

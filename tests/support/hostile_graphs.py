@@ -234,9 +234,10 @@ def exits_unlike_the_full_model(box: Sandbox) -> onnx.ModelProto:
         node.attribute.append(helper.make_attribute("to", TensorProto.DOUBLE))
         output.type.tensor_type.elem_type = TensorProto.DOUBLE
     else:
-        node.op_type = "Transpose"
-        output.type.tensor_type.shape.dim[0].dim_value = 4
-        output.type.tensor_type.shape.dim[1].dim_param = "batch"
+        node.op_type = "Concat"
+        node.input.append("hidden")
+        node.attribute.append(helper.make_attribute("axis", 1))
+        output.type.tensor_type.shape.dim[1].dim_value = 8
     return model
 
 
@@ -287,6 +288,6 @@ def mutated_graph(box: Sandbox) -> onnx.ModelProto:
             array = np.atleast_1d(numpy_helper.to_array(tensor))
             tensor.CopyFrom(numpy_helper.from_array(np.concatenate([array, array]), tensor.name))
         else:
-            dims = graph.input[0].type.tensor_type.shape.dim
+            dims = next(value for value in graph.input if value.name == "x").type.tensor_type.shape.dim
             dims[int(box.rng.integers(len(dims)))].dim_value = int(str(box.pick([1, 2, 3, 0])))
     return model
