@@ -6,7 +6,7 @@ import sys
 from contextlib import suppress
 from pathlib import Path
 
-MEMORY = 4 << 30
+MEMORY = 1 << 30
 """Bytes of address space besides four times the file: a small file can ask for any amount."""
 
 
