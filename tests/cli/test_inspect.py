@@ -6,7 +6,6 @@ from typing import Any
 
 import pytest
 from click.testing import CliRunner, Result
-from support.changing_commands import NAME
 from support.two_blocks import exit_model_file, make_engine_dir
 
 from etbac.cli.inspect import bytes_per_sample
@@ -19,7 +18,9 @@ from etbac.engine_dir import EngineDir, count_reading, write_plan
 def engines(tmp_path_factory: pytest.TempPathFactory) -> Path:
     engine_dir = make_engine_dir(tmp_path_factory.mktemp("inspect") / "engines")
     count_reading(engine_dir, "abc")
-    return write_plan(engine_dir, NAME, Plan((3,), {3: 0.625}, 0.9968, certified=False, reason="a test")).path
+    return write_plan(
+        engine_dir, "onnxruntime-cpu-fp32", Plan((3,), {3: 0.625}, 0.9968, certified=False, reason="a test")
+    ).path
 
 
 def inspect(path: Path, *options: str) -> Result:

@@ -1,32 +1,33 @@
-"""What commands do to an engine directory of `two_blocks`, as plain functions that a child process can run."""
+"""The commands that change an engine directory of `two_blocks`, as plain functions that a child process can run."""
 
 from __future__ import annotations
 
+import tempfile
 from pathlib import Path
 
-from support.kill_points import Command
-from support.two_blocks import add_files, make_weights
+import numpy as np
+import onnx_ir as ir
+import onnxruntime  # noqa: F401  imported before children are forked, as all that follows
+from support.two_blocks import make_exit_model, make_inputs
 
-from etbac.contract import Plan
-from etbac.engine_dir import EngineDir, Writer, count_reading, write_plan, write_profile
-
-NAME = "onnxruntime-cpu-fp32"
-
-
-def rebuild(path: Path) -> None:
-    """With other weights than those that `make_engine_dir` takes by default."""
-    with Writer(path) as writer:
-        writer.commit(add_files(writer, make_weights(seed=1)))
+from etbac.compiler import compile as compile_model
+from etbac.frontend.exit_graph import from_elsewhere
+from etbac.planner.plan import plan as make_plan
+from etbac.profiles.profiler import profile as measure
 
 
-def plan(path: Path) -> None:
-    engine_dir = EngineDir.open(path)
-    count_reading(engine_dir, "abc")
-    write_plan(engine_dir, NAME, Plan((3,), {3: 0.7}, precision=0.9, certified=False))
+def compile(path: Path) -> None:
+    """Other weights than `make_engine_dir` takes by default; from memory, since checking a file takes a second."""
+    model = ir.from_proto(make_exit_model(seed=1))
+    compile_model(from_elsewhere(model, "two_blocks.onnx", {"path": "two_blocks.onnx"}), path, max_batch=8)
 
 
 def profile(path: Path) -> None:
-    write_profile(EngineDir.open(path), NAME, '{"measured": 2}', "batch,ms\n2,3\n")
+    measure(path, batch_sizes=[1], budget_s=0.02)
 
 
-COMMANDS: dict[str, Command] = {"rebuild": rebuild, "plan": plan, "profile": profile}
+def plan(path: Path) -> None:
+    with tempfile.TemporaryDirectory() as elsewhere:
+        data = Path(elsewhere) / "data.npz"
+        np.savez(data, **make_inputs(64))
+        make_plan(path, 0.9, data=data, metric="agreement", uncertified=True)

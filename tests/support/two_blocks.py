@@ -106,14 +106,19 @@ def reference(weights: Weights, inputs: dict[str, npt.NDArray[Any]]) -> Referenc
 
 def exit_model_file(path: Path, seed: int = 0, exits: Sequence[int] = EXITS) -> Path:
     """The uncut model with its exits, as an ONNX file that `etbac compile` takes."""
+    path.write_bytes(make_exit_model(seed, exits).SerializeToString())
+    return path
+
+
+def make_exit_model(seed: int = 0, exits: Sequence[int] = EXITS) -> ModelProto:
+    """The uncut model with its exits and weights."""
     weights = make_weights(seed, exits)
     answers = [*(f"exit_{exit_id}" for exit_id in exits), "prediction"]
     model = _uncut_model("with_exits", answers)
     read = {name for node in model.graph.node for name in node.input}
     inside = [numpy_helper.from_array(weights[name], name) for name in sorted(read & set(weights))]
     model.graph.initializer.extend(inside)
-    path.write_bytes(model.SerializeToString())
-    return path
+    return model
 
 
 def _segment(place: int, exit_id: int) -> tuple[ModelProto, SegmentContract]:
