@@ -29,6 +29,7 @@ def from_onnx(path: Path, asked: Sequence[str] = (), input_shapes: Mapping[str, 
     try:
         model = ir.load(path)
         _require_text(model)
+        _require_own_attributes(model)
         check_external_data(model, path)
         return from_elsewhere(model, str(path), {"path": str(path)}, asked, input_shapes)
     except EtbacError:
@@ -45,6 +46,14 @@ def _require_text(model: ir.Model) -> None:
     broken = next((name for name in names if isinstance(name, bytes)), None)
     if broken is not None:
         raise ValueError(f"the name {broken!r} is not UTF-8 text")
+
+
+def _require_own_attributes(model: ir.Model) -> None:
+    """Only inside a function may a node take an attribute from its caller."""
+    for node in model.graph.all_nodes():
+        for attribute in node.attributes.values():
+            if attribute.is_ref():
+                raise ValueError(f"attribute {attribute.name} of {node.op_type} refers to a function's attribute")
 
 
 def _check_in_child(path: Path) -> None:

@@ -151,3 +151,22 @@ def test_reading_and_passes_need_no_torch(tmp_path: Path) -> None:
     )
     found = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=False)
     assert (found.stdout.strip(), found.stderr) == ("1", "")
+
+
+SLIPS_THROUGH = [("name", "is not UTF-8 text"), ("attribute", "refers to a function's attribute")]
+
+
+@pytest.mark.parametrize(("place", "message"), SLIPS_THROUGH)
+def test_what_the_checker_lets_through_is_refused(tmp_path: Path, place: str, message: str) -> None:
+    model = parse(
+        "(float[B, 3] x) => (float[B, 3] exit_1, float[B, 3] y) { hidden = Softmax <axis = 1> (x) "
+        "exit_1 = Neg(hidden) y = Abs(hidden) }"
+    )
+    if place == "attribute":
+        model.graph.node[0].attribute[0].ref_attr_name = "axis"
+    content = model.SerializeToString()
+    if place == "name":
+        content = content.replace(b"hidden", b"\xf3\xee\xfe\xf3\xee\xfe")
+    (tmp_path / "model.onnx").write_bytes(content)
+    with pytest.raises(EtbacError, match=message):
+        load_model(tmp_path / "model.onnx")
