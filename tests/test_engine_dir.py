@@ -208,6 +208,16 @@ def test_readings_are_counted_by_set_and_are_on_disk_at_once(engines: EngineDir)
     assert EngineDir.open(engines.path).readings() == {"a": 2, "b": 1}
 
 
+def test_a_damaged_count_of_readings_is_not_started_anew(engines: EngineDir) -> None:
+    count_reading(engines, "a")
+    readings = engines.path / "readings.json"
+    readings.write_bytes(readings.read_bytes().replace(b'"a": 1', b'"a": 0'))
+    with pytest.raises(EngineDirError, match=r"readings\.json has changed.*restore it"):
+        count_reading(engines, "a")
+    with pytest.raises(EngineDirError, match=r"readings\.json has changed"):
+        EngineDir.open(engines.path)
+
+
 def test_a_second_writer_is_told_and_a_dead_ones_lock_is_no_obstacle(engines: EngineDir) -> None:
     with Writer(engines.path), pytest.raises(EngineDirError, match="another etbac command is writing to"):
         make_engine_dir(engines.path)

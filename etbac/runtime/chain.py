@@ -17,6 +17,7 @@ from etbac.backends import registry
 from etbac.backends.interface import Array, Backend, BuildOptions, Engine, Runner
 from etbac.contract import FULL_MODEL_ID
 from etbac.engine_dir import EngineDir
+from etbac.errors import EtbacError
 from etbac.runtime import inputs as checking
 from etbac.runtime.exits import ALWAYS, NEVER, Thresholds, check_forced, resolve
 from etbac.runtime.inputs import Batch
@@ -50,6 +51,7 @@ class Chain:
         self.backend = backend.name
         self._backend = backend
         self._full: Runner | None = None
+        self._closed = False
         self._full_lock = threading.Lock()
         with ExitStack() as stack:
             engines = [self._build(entry.file) for entry in self.manifest.segments]
@@ -119,7 +121,9 @@ class Chain:
 
     def close(self) -> None:
         """Free the engines; runs after this fail with an EtbacError."""
-        self._open.close()
+        with self._full_lock:
+            self._closed = True
+            self._open.close()
 
     def __enter__(self) -> Chain:
         return self
@@ -156,6 +160,8 @@ class Chain:
 
     def _full_runner(self) -> Runner:
         with self._full_lock:
+            if self._closed:
+                raise EtbacError(f"the chain of {self.engine_dir.path} was closed; load it again")
             if self._full is None:
                 self.engine_dir.check(self.manifest.full)
                 engine = self._build(self.manifest.full)

@@ -5,6 +5,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import torch
 from click.testing import CliRunner, Result
 from support.two_blocks import exit_model_file, make_engine_dir
 
@@ -12,6 +13,9 @@ from etbac.cli.inspect import bytes_per_sample
 from etbac.cli.main import cli
 from etbac.contract import Plan, TensorSpec
 from etbac.engine_dir import EngineDir, count_reading, write_plan
+from etbac.models.attach import attach_exits
+from etbac.models.checkpoint import Checkpoint, save, state_sha256
+from etbac.models.resnet import cifar_resnet
 
 
 @pytest.fixture(scope="module")
@@ -74,6 +78,26 @@ def test_an_onnx_file_lists_its_exits_and_inputs(tmp_path: Path) -> None:
         ("unread", 0),
     ]
     assert "exit_7" in inspect(tmp_path / "model.onnx").stdout
+
+
+def test_a_checkpoint_lists_its_exits_and_where_its_features_come_from(tmp_path: Path) -> None:
+    trunk = cifar_resnet(8, 1, 10, width=4)
+    image = {"image": torch.zeros(2, 1, 28, 28)}
+    network = attach_exits(trunk, at=[1, 2], example_inputs=image, head_options={"hidden": 8})
+    saved = Checkpoint(
+        network=network,
+        factory="resnet8",
+        kwargs={"in_channels": 1, "width": 4},
+        metric="accuracy",
+        full_sha256=state_sha256(trunk),
+    )
+    save(saved, tmp_path / "small.pt")
+    found = contents(tmp_path / "small.pt")
+    assert [(each["exit_id"], each["module"]) for each in found["exits"]] == [(1, "layer1.0"), (2, "layer2.0")]
+    assert (found["factory"], found["task"], found["metric"]) == ("resnet8", "classification", "accuracy")
+    assert found["parameters"] == sum(parameter.numel() for parameter in trunk.parameters())
+    assert found["data"] is None
+    assert "layer2.0" in inspect(tmp_path / "small.pt").stdout
 
 
 @pytest.mark.parametrize(

@@ -164,5 +164,6 @@ def test_threads_get_their_own_answers(chain: Chain) -> None:
 def test_a_closed_chain_says_so(engines: Path) -> None:
     with etbac.load(engines) as chain:
         pass
-    with pytest.raises(EtbacError, match="closed"):
-        chain.run(make_inputs(1))
+    for answer in (chain.run, chain.run_all, chain.full):
+        with pytest.raises(EtbacError, match="closed"):
+            answer(make_inputs(1))
