@@ -34,7 +34,7 @@ class Rows:
     """Where a value holds the rows of the batch.
 
     Axis `axis` has size outer·B·inner and index i on it belongs to row (i // inner) % B; `factors` has (outer, inner)
-    for each world, for they may depend on dynamic dimensions. `uniform`: all rows are equal.
+    for each world, for they may depend on dynamic dimensions. `uniform`: all elements along the axis are equal.
     """
 
     axis: int

@@ -55,8 +55,8 @@ def pure_fact(fact: Fact, worlds: tuple[World, ...]) -> Fact:
         return replace(fact, sized=told, contents=_marked(contents) if told else fact.contents)
     if len(grown) > 1:
         raise RowsMixError("two axes of its output grow with the batch")
-    rows = _rows(contents, grown[0], worlds)
-    if rows.uniform:
+    rows, equal = _rows(contents, grown[0], worlds)
+    if equal:
         return replace(fact, rows=rows, sized=told)
     return replace(fact, rows=rows, sized=True, contents=_marked(contents))
 
@@ -68,7 +68,8 @@ def _marked(contents: Sequence[Content]) -> tuple[Content, ...]:
     return tuple(Content(content.array, content.depends | BATCH) for content in contents)
 
 
-def _rows(contents: Sequence[Content], axis: int, worlds: tuple[World, ...]) -> Rows:
+def _rows(contents: Sequence[Content], axis: int, worlds: tuple[World, ...]) -> tuple[Rows, bool]:
+    """Where the rows are, and whether they are equal to each other."""
     totals = []
     for content, world in zip(contents, worlds, strict=True):
         size = content.array.shape[axis]
@@ -76,10 +77,12 @@ def _rows(contents: Sequence[Content], axis: int, worlds: tuple[World, ...]) -> 
             raise RowsMixError(f"its output has {size} elements on axis {axis} for {world.batch} rows")
         totals.append(size // world.batch)
     arrays = [content.array for content in contents]
-    for factors in ([(1, total) for total in totals], [(total, 1) for total in totals]):
+    uniform = all(bool(np.all(array == np.take(array, [0], axis))) for array in arrays)
+    behind, before = [(1, total) for total in totals], [(total, 1) for total in totals]
+    for factors in (behind, before):
         if all(_equal(a, axis, w.batch, f) for a, w, f in zip(arrays, worlds, factors, strict=True)):
-            return Rows(axis, tuple(factors), uniform=True)
-    return Rows(axis, tuple((1, total) for total in totals))
+            return Rows(axis, tuple(factors), uniform), True
+    return Rows(axis, tuple(behind)), False
 
 
 def _equal(array: npt.NDArray[np.generic], axis: int, batch: int, factors: Factors) -> bool:

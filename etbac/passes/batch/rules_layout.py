@@ -5,8 +5,11 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping, Sequence
 
-from etbac.passes.batch.facts import Factors, Rows
+from etbac.passes.batch.facts import BATCH, Factors, Rows
 from etbac.passes.batch.rule import Op, RowsMixError, Rule
+
+OUT_OF_REACH = 1 << 30
+"""Bounds of a slice from here on mean "to the end"."""
 
 
 def elementwise(op: Op) -> Sequence[Rows | None]:
@@ -37,7 +40,9 @@ def same_order(op: Op) -> Sequence[Rows | None]:
         found = [_refactor(op, world, rows.axis, swapped[world]) for world in range(len(op.worlds))]
     if len({axis for axis, _ in found}) != 1:
         raise RowsMixError("the batch does not stay on one axis")
-    return [Rows(found[0][0], tuple(factors for _, factors in found), rows.uniform)]
+    moved = Rows(found[0][0], tuple(factors for _, factors in found))
+    uniform = rows.uniform and (moved.alone or moved.factors == rows.factors)
+    return [Rows(moved.axis, moved.factors, uniform)]
 
 
 def _refactor(op: Op, world: int, axis: int, factors: Factors) -> tuple[int, Factors]:
@@ -127,7 +132,7 @@ def concat(op: Op) -> Sequence[Rows | None]:
         if len(inners) != 1:
             raise RowsMixError("it joins batches that are merged with other axes in different ways")
         factors.append((sum(each.factors[world][0] for each in present), inners.pop()))
-    return [Rows(axis, tuple(factors), all(each.uniform for each in present))]
+    return [Rows(axis, tuple(factors))]
 
 
 def split(op: Op) -> Sequence[Rows | None]:
@@ -165,11 +170,34 @@ def slice_(op: Op) -> Sequence[Rows | None]:
     rows = op.rows(0)
     if rows is None:
         return [None]
-    sizes = [op.out_shape(0, world)[rows.axis] for world in range(len(op.worlds))]
-    if all(size == op.shape(0, world)[rows.axis] for world, size in enumerate(sizes)) and _forward(op, rows.axis):
+    _check_bounds(op, rows.axis, rows.uniform)
+    place = _slice_place(op, rows.axis, 0)
+    if place is None:
         return [rows]
+    sizes = [op.out_shape(0, world)[rows.axis] for world in range(len(op.worlds))]
     starts = [_slice_start(op, rows.axis, world) for world in range(len(op.worlds))]
     return [whole_batches(op, rows, starts, sizes)]
+
+
+def _check_bounds(op: Op, axis: int, uniform: bool) -> None:
+    """On the axis of the rows a bound follows the batch or is out of reach; elsewhere it has nothing to do with it."""
+    places = [_slice_place(op, each, 0) for each in range(op.rank(0))]
+    for index in (1, 2):
+        fact = op.inputs[index]
+        content = None if fact is None else fact.contents[0]
+        if content is None or not content.known:
+            if places[axis] is not None and not uniform:
+                raise RowsMixError("it takes particular rows of the batch")
+            continue
+        bounds, depends = content.array.reshape(-1), content.depends.reshape(-1)
+        for each, place in enumerate(places):
+            if place is None:
+                continue
+            follows = bool(depends[place] & BATCH)
+            if follows and each != axis:
+                raise RowsMixError("it cuts another axis by the number of rows")
+            if each == axis and not uniform and not follows and 0 < abs(int(bounds[place])) < OUT_OF_REACH:
+                raise RowsMixError("it takes particular rows of the batch")
 
 
 def _forward(op: Op, axis: int) -> bool:

@@ -30,6 +30,7 @@ BYTE = 1 << 20
 TENSOR, REARRANGED = 1 << 10, 1 << 9
 MAX_EXTRA_WORK = 0.01
 MAX_COST = 1 << 50
+MAX_NAMED = 5
 
 SOURCE, SINK = "source", "sink"
 
@@ -202,7 +203,7 @@ def _price(problem: _Problem, value: ir.Value) -> int:
 
 def _nothing_to_carry(problem: _Problem) -> UnsupportedModelError:
     values = [*problem.available, *(value for node in problem.future for value in node.outputs)]
-    bad = [repr(value.name) for value in values if not can_be_carried(value, problem.analysis)]
+    bad = [repr(value.name) for value in values if not can_be_carried(value, problem.analysis)][:MAX_NAMED]
     return UnsupportedModelError(
         f"the model cannot be cut behind this exit: one of {', '.join(bad)} would have to be handed to the next "
         "segment, and its rows cannot be taken out, nor can it be computed again; leave out this exit with --exits"

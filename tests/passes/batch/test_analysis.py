@@ -60,6 +60,7 @@ REFUSED = {
     "gemm": ("Gemm<transA=1>(q, q)", "float[N,3] q", "sums over the batch"),
     "first row": ("Gather<axis=0>(x, axis)", "", "particular rows"),
     "piece of the batch": ("Slice(x, zero, one, zero)", "", "particular rows"),
+    "at most a hundred rows": ("Slice(x, zero, hundred, zero)", "", "particular rows"),
     "backwards": ("Slice(x, minus, least, zero, minus)", "", "particular rows"),
     "split between rows": ("Reshape(x, across)", "", "splits the batch"),
     "whole-tensor quantisation": ("DynamicQuantizeLinear(x)", "", "one scale"),
@@ -74,7 +75,7 @@ REFUSED = {
 CONSTANTS = (
     "int64[1] zero = {0}, int64[1] one = {1}, int64[1] two = {2}, int64[1] minus = {-1}, int64[1] least = {-999}, "
     "int64 axis = {0}, int64[2] behind = {-1, 6}, int64[1] all = {-1}, int64[3] tiles = {3, 1, 1}, "
-    "int64[2] across = {4, -1}"
+    "int64[2] across = {4, -1}, int64[1] hundred = {100}"
 )
 
 
@@ -228,3 +229,37 @@ def test_large_weights_are_not_read() -> None:
     model.graph.inputs.pop()
     model.graph.register_initializer(weight)
     analyse(ExitModel(model, {}, {"prediction": "y"}, {"x": 0}))
+
+
+def test_an_axis_cut_to_the_number_of_rows_is_refused() -> None:
+    text = """(float[N,6] x) => (float[N,M] y) <int64[1] zero = {0}, int64[1] one = {1}> {
+        n = Shape<start=0, end=1>(x)
+        y = Slice(x, zero, n, one)
+        }"""
+    with pytest.raises(UnsupportedModelError, match="by the number of rows"):
+        analyse(exit_model(text))
+
+
+def test_a_pattern_repeated_for_every_row_fits_only_its_own_layout() -> None:
+    """tile([0, 1, 2], B) has row b at 3·b…3·b+2; [3, B] flattened has it elsewhere, and the sum mixes them."""
+    text = """(float[N,3] x) => (float[?] y) <float[3] pattern = {0.0, 1.0, 2.0}, int64[1] all = {-1}> {
+        n = Shape<start=0, end=1>(x)
+        t = Tile(pattern, n)
+        ORDER
+        f = Reshape(u, all)
+        y = Add(f, t)
+        }"""
+    _, facts = facts_of(exit_model(text.replace("ORDER", "u = Identity(x)")))
+    assert place(facts["y"]) == (0, 1, 3)
+    with pytest.raises(UnsupportedModelError, match="with other rows"):
+        analyse(exit_model(text.replace("ORDER", "u = Transpose<perm=[1,0]>(x)")))
+
+
+def test_any_of_equal_rows_serves_for_all() -> None:
+    text = """(float[N,3] x) => (float[?] y) <int64 first = {0}, float[1,3] p = {0.0, 1.0, 2.0}> {
+        s = Shape(x)
+        e = Expand(p, s)
+        y = Gather<axis=0>(e, first)
+        }"""
+    _, facts = facts_of(exit_model(text))
+    assert place(facts["y"]) is None

@@ -470,3 +470,44 @@ def test_attention_operators_of_opset_23() -> None:
         opset=23,
     )
     check_split(model, sizes={"L": 5})
+
+
+def test_a_whole_network_inside_one_branch_is_one_segments_work() -> None:
+    model = exit_model(
+        f"""(float[N,4] x, bool flag) => (float[N,4] exit_1, float[N,4] y) <{weights(a=(4, 4))}> {{
+        exit_1, y = If(flag) <
+            then_branch = then () => (float[K,4] p, float[K,4] r) {{ p = MatMul(x, a) q = Tanh(p) r = MatMul(q, a) }},
+            else_branch = otherwise () => (float[K,4] s, float[K,4] t) {{ s = Neg(x) t = Identity(x) }}>
+        }}""",
+        {"flag": None},
+    )
+    segments = check_split(model)
+    assert ["If" in operators(segment) for segment in segments] == [True, False]
+    assert carried(segments) == [["y"]]
+
+
+def test_an_operator_of_another_domain_is_refused_only_where_it_touches_the_batch() -> None:
+    text = f"""(float[N,4] x) => (float[N,4] exit_1, float[N,4] y) <{weights(a=(4, 4))}> {{
+        exit_1 = MatMul(x, a)
+        y = com.microsoft.BiasGelu(exit_1, exit_1)
+        }}"""
+    with pytest.raises(UnsupportedModelError, match=r"com\.microsoft\.BiasGelu .*is not known"):
+        cut(exit_model(text, domains=["com.microsoft"]))
+
+
+def test_what_cannot_be_carried_is_computed_again() -> None:
+    """Two dynamic sizes merged with the batch: the cut moves to where the batch is alone."""
+    model = exit_model(
+        """(float[N,L,M,4] x) => (float[N,4] exit_1, float[N,4] y) <int64[2] flat = {-1, 4}, int64[2] axes = {1, 2}> {
+        s = Shape(x)
+        m = Reshape(x, flat)
+        w = Softmax(m)
+        r = Reshape(w, s)
+        exit_1 = ReduceMax<keepdims=0>(r, axes)
+        v = Softmax(w)
+        b = Reshape(v, s)
+        y = ReduceMax<keepdims=0>(b, axes)
+        }"""
+    )
+    segments = check_split(model, sizes={"L": 3, "M": 2})
+    assert all(spec.batch_axis in (None, 0) for spec in segments[0].contract.boundary)
