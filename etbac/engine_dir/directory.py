@@ -158,7 +158,7 @@ def read_readings(path: Path) -> dict[str, int]:
         sealed.check(data, file)
     except EngineDirError as error:
         raise EngineDirError(
-            f"{error}. It counts how often data were read to certify a plan: restore it, or compile into a new directory "
+            f"{error}. It counts how often data were read to certify: restore it, or compile into a new directory "
             "and certify with data that were not read before"
         ) from None
     return {str(set_hash): int(count) for set_hash, count in fields["readings"].items()}
