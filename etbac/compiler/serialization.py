@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from contextlib import suppress
 
 import onnx_ir as ir
 
@@ -18,7 +19,7 @@ def add_models(writer: Writer, models: Sequence[tuple[str, ir.Model]]) -> list[s
     Returns the files' names. The models' initialisers refer to the weights file afterwards.
     """
     large = list(_large_initializers(models))
-    location, slots = writer.add_weights((key, tensor.tobytes()) for key, _, tensor in large)
+    location, slots = writer.add_weights((key, _read(tensor)) for key, _, tensor in large)
     for key, value, tensor in large:
         slot, shape = slots[key], ir.Shape(tensor.shape.numpy())
         value.const_value = ir.ExternalTensor(
@@ -31,6 +32,15 @@ def add_models(writer: Writer, models: Sequence[tuple[str, ir.Model]]) -> list[s
             base_dir=writer.path,
         )
     return [writer.add(stem, ".onnx", ir.to_proto(model).SerializeToString()) for stem, model in models]
+
+
+def _read(tensor: ir.TensorProtocol) -> bytes:
+    """The tensor's bytes; a file that it lies in is unmapped again, so that no more than one tensor is held."""
+    data = tensor.tobytes()
+    if isinstance(tensor, ir.ExternalTensor):
+        with suppress(BufferError):
+            tensor.release()
+    return data
 
 
 def _large_initializers(
