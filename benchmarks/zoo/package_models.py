@@ -6,12 +6,16 @@ from importlib import import_module
 from importlib.util import find_spec
 from pathlib import Path
 
+import numpy as np
+import onnx
 import torch
 import transformers as tf
+from onnx import helper
 from torch import nn
 
 from benchmarks.zoo.subject import ROWS, Subject, images, with_attached_exits
 from etbac.frontend.load import load_model
+from etbac.passes.gates import create
 
 SENTENCES = (
     "Early exits let easy samples leave before the last layer.",
@@ -55,8 +59,30 @@ def minilm() -> Subject:
     return with_attached_exits(network, {name: encoded[name] for name in ("input_ids", "attention_mask")}, at=[1, 3, 5])
 
 
-def silero_vad() -> Subject:
-    return Subject(load_model(package_folder("silero_vad") / "data" / "silero_vad.onnx"))
+def silero_vad(folder: Path) -> Subject:
+    """Its ONNX file with an exit in front: how loud the sound is. What follows stands inside `If`s."""
+    model = onnx.load(package_folder("silero_vad") / "data" / "silero_vad.onnx")
+    graph = model.graph
+    for value, dims in zip(graph.input, (("batch", "samples"), (2, "batch", 128)), strict=False):
+        value.CopyFrom(helper.make_tensor_value_info(value.name, onnx.TensorProto.FLOAT, dims))
+    graph.node.extend(
+        [
+            helper.make_node("ReduceL2", ["input"], ["loudness"], axes=[1], keepdims=1),
+            helper.make_node("Tanh", ["loudness"], ["exit_1.output"]),
+            helper.make_node("Identity", ["state"], ["exit_1.stateN"]),
+        ]
+    )
+    for name, dims in (("exit_1.output", ("batch", 1)), ("exit_1.stateN", (2, "batch", 128))):
+        graph.output.append(helper.make_tensor_value_info(name, onnx.TensorProto.FLOAT, dims))
+    path = folder / "silero_vad.onnx"
+    onnx.save(model, path)
+    rng = np.random.default_rng(0)
+    samples = {
+        "input": rng.standard_normal((ROWS, 576), np.float32),
+        "state": np.zeros((2, ROWS, 128), np.float32),
+        "sr": np.array(16000),
+    }
+    return Subject(load_model(path), samples, create("max-prob", {"field": "output"}))
 
 
 def package_folder(name: str) -> Path:
