@@ -93,6 +93,8 @@ def _join(a: Fact, b: Fact, flow: Flow, what: str) -> Fact:
     shapes: list[tuple[int, ...] | None] = []
     for x, y, world in zip(a.shapes, b.shapes, flow.worlds, strict=True):
         if x is None or y is None or len(x) != len(y):
+            if rows is not None:
+                raise RowsMixError(f"{what} give results of different or unknown rank")
             shapes.append(None)
             continue
         if x != y:

@@ -46,30 +46,31 @@ def gemm(op: Op) -> Sequence[Rows | None]:
 
 def einsum(op: Op) -> Sequence[Rows | None]:
     """By the letters of the equation; `...` stands for axes aligned from the right."""
-    equation = op.attr("equation").replace(" ", "")
-    left, arrow, right = equation.partition("->")
-    terms = left.split(",")
+    left, arrow, right = op.attr("equation").replace(" ", "").partition("->")
     if not arrow:
         raise RowsMixError("its equation has no output part")
-    width = max(op.rank(i) - len(term.replace("...", "")) for i, term in enumerate(terms))
-    places = []
-    for index, term in enumerate(terms):
-        rows = op.rows(index)
-        if rows is None:
-            continue
-        letter = _spelled(term, op.rank(index) - len(term.replace("...", "")), width)[rows.axis]
-        output = _spelled(right, width, width)
-        if letter not in output:
-            raise RowsMixError(CONTRACTS)
-        places.append(rows.at(output.index(letter)))
-        if any(
-            letter in _spelled(other, op.rank(i) - len(other.replace("...", "")), width)
-            and op.rows(i) is None
-            and op.shape(i)[_spelled(other, op.rank(i) - len(other.replace("...", "")), width).index(letter)] != 1
-            for i, other in enumerate(terms)
-        ):
+    terms = left.split(",")
+    dots = [op.rank(index) - len(term.replace("...", "")) for index, term in enumerate(terms)]
+    spelled = [_spelled(term, count, max(dots)) for term, count in zip(terms, dots, strict=True)]
+    output = _spelled(right, max(dots), max(dots))
+    placed = [_on_output(op.rows(index), term, output) for index, term in enumerate(spelled)]
+    joined = op.join(placed)
+    if joined is None:
+        return [None]
+    for index, term in enumerate(spelled):
+        axis = term.find(output[joined.axis])
+        if placed[index] is None and axis >= 0 and op.shape(index)[axis] != 1:
             raise RowsMixError("it multiplies rows of the batch with something else of the batch's size")
-    return [op.join(places)]
+    return [joined]
+
+
+def _on_output(rows: Rows | None, term: str, output: str) -> Rows | None:
+    if rows is None:
+        return None
+    letter = term[rows.axis]
+    if letter not in output or term.count(letter) > 1:
+        raise RowsMixError(CONTRACTS)
+    return rows.at(output.index(letter))
 
 
 def _spelled(term: str, dots: int, width: int) -> str:

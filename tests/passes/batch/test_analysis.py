@@ -56,6 +56,8 @@ REFUSED = {
     "sum along the batch": ("CumSum(x, axis)", "", "across the rows"),
     "sorting the batch": ("TopK<axis=0>(x, one)", "", "across the rows"),
     "contraction": ("MatMul(w, q)", "float[3,N] w, float[N,3] q", "sums over the batch"),
+    "contraction by letters": ('Einsum<equation="bi,bj->ij">(q, q)', "float[N,3] q", "sums over the batch"),
+    "pairs of rows by letters": ('Einsum<equation="bi,ci->bc">(q, q)', "float[N,3] q", "with other rows"),
     "pairs of rows": ("MatMul(q, z)", "float[N,3] q, float[3,N] z", "with other rows"),
     "gemm": ("Gemm<transA=1>(q, q)", "float[N,3] q", "sums over the batch"),
     "first row": ("Gather<axis=0>(x, axis)", "", "particular rows"),
