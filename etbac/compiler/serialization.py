@@ -19,9 +19,10 @@ def add_models(writer: Writer, models: Sequence[tuple[str, ir.Model]]) -> list[s
     Returns the files' names. The models' initialisers refer to the weights file afterwards.
     """
     large = list(_large_initializers(models))
-    location, slots = writer.add_weights((key, _read(tensor)) for key, _, tensor in large)
-    for key, value, tensor in large:
-        slot, shape = slots[key], ir.Shape(tensor.shape.numpy())
+    once = {id(tensor): tensor for _, tensor in large}
+    location, slots = writer.add_weights((str(key), _read(tensor)) for key, tensor in once.items())
+    for value, tensor in large:
+        slot, shape = slots[str(id(tensor))], ir.Shape(tensor.shape.numpy())
         value.const_value = ir.ExternalTensor(
             location,
             slot.offset,
@@ -43,13 +44,11 @@ def _read(tensor: ir.TensorProtocol) -> bytes:
     return data
 
 
-def _large_initializers(
-    models: Sequence[tuple[str, ir.Model]],
-) -> Iterator[tuple[str, ir.Value, ir.TensorProtocol]]:
-    """(a key of its own, the value, its tensor), also of sub-graphs."""
-    for stem, model in models:
-        for place, graph in enumerate(model.graphs()):
-            for name, value in graph.initializers.items():
+def _large_initializers(models: Sequence[tuple[str, ir.Model]]) -> Iterator[tuple[ir.Value, ir.TensorProtocol]]:
+    """Values and their tensors, also of sub-graphs; models that were copied from one another share tensors."""
+    for _, model in models:
+        for graph in model.graphs():
+            for value in graph.initializers.values():
                 tensor = value.const_value
                 if tensor is not None and tensor.nbytes >= EXTERNAL_FROM and tensor.dtype != ir.DataType.STRING:
-                    yield f"{stem}/{place}/{name}", value, tensor
+                    yield value, tensor
