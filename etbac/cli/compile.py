@@ -149,7 +149,7 @@ def _text(compiled: Compiled, plan: Plan | None, explain: bool) -> list[Any]:
 
 
 def _boundaries(compiled: Compiled) -> Iterator[str]:
-    """A line for each tensor that a segment hands on."""
-    for segment in compiled.segments[:-1]:
-        for tensor, reason in zip(segment.contract.boundary, segment.reasons, strict=True):
-            yield f"behind exit {segment.contract.exit_id}: {tensor.name} {list(tensor.shape)}, {reason}"
+    """What each segment hands to the next, and why."""
+    from etbac.passes.split import explain
+
+    yield from map(str, explain(compiled.exit_model, compiled.engine_dir.manifest.max_batch))

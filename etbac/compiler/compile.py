@@ -57,9 +57,11 @@ class CompileOptions:
 
 @dataclass(frozen=True)
 class Compiled:
-    """What a compilation made: the directory, the segments, how the chain compared, and whether a plan was dropped."""
+    """What a compilation made: the directory, the model with its gates and the segments that it was cut into, how the
+    chain compared, and whether a plan was dropped."""
 
     engine_dir: EngineDir
+    exit_model: ExitModel
     segments: Sequence[Segment]
     report: Report
     dropped_plan: bool
@@ -97,7 +99,7 @@ def compile_model(exit_model: ExitModel, path: Path, options: CompileOptions) ->
         with Chain(writer.stage(manifest), registry.get(options.backend)) as chain:
             report = verify_chain(chain, reference, draws, sorted({*BATCHES, options.max_batch})).require()
         committed = writer.commit(manifest)
-        return Compiled(committed, segments, report, writer.dropped_plan)
+        return Compiled(committed, exit_model, segments, report, writer.dropped_plan)
 
 
 def write_chain(

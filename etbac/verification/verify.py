@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 
 from etbac.contract import FULL_MODEL_ID, Manifest
+from etbac.engine_dir import clear_leftovers
 from etbac.errors import EtbacError
 from etbac.frontend.load import load_model
 from etbac.runtime.chain import Chain, load
@@ -47,6 +48,7 @@ def verify(
     where the checkpoint's data are now. Raises EngineDirError for a directory that cannot be loaded.
     """
     with load(engine_dir) as chain:
+        clear_leftovers(chain.engine_dir)
         missing = _why_no_source(chain.manifest)
         if missing is not None:
             return Verified(_against_full(chain, batches), None, [missing])
