@@ -10,6 +10,7 @@ import onnx_ir as ir
 
 from etbac.contract import TensorSpec
 from etbac.errors import InputError, UnsupportedModelError, UsageError
+from etbac.frontend.decompositions import spelled_out
 from etbac.frontend.exit_graph import exported_here
 from etbac.passes.exit_model import ExitModel
 from etbac.passes.quiet import quiet
@@ -141,7 +142,7 @@ def _translate(program: torch.export.ExportedProgram, where: str) -> ir.Model:
             warnings.catch_warnings(),
         ):
             warnings.simplefilter("ignore")
-            exported = torch.onnx.export(program, dynamo=True, opset_version=OPSET, verbose=False)
+            exported = torch.onnx.export(spelled_out(program), dynamo=True, opset_version=OPSET, verbose=False)
     except Exception as error:
         reason = str(error.__cause__ or error).strip().split("\n")[0]
         raise UnsupportedModelError(f"{where} cannot be exported to ONNX: {reason}") from error

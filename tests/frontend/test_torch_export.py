@@ -51,6 +51,30 @@ def test_a_factory_is_exported_in_silence_and_answers_as_its_module() -> None:
         _same_answers(found, build(), {"image": image})
 
 
+class Pooled(nn.Module):
+    """Global pooling of channels-last maps, and pooling to a grid."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.first, self.second = nn.Linear(6, 4), nn.Linear(24, 4)
+
+    def forward(self, x: Tensor) -> dict[str, Tensor]:
+        maps = x.permute(0, 3, 1, 2)
+        whole = nn.functional.adaptive_avg_pool2d(maps, 1).flatten(1)
+        line = nn.functional.adaptive_avg_pool1d(maps.flatten(2), 1).flatten(1)
+        grid = nn.functional.adaptive_avg_pool2d(maps, 2).flatten(1)
+        return {"exit_1": self.first(whole + line), "prediction": self.second(grid)}
+
+
+def test_global_pooling_gathers_nothing() -> None:
+    torch.manual_seed(0)
+    module, rng = Pooled().eval(), np.random.default_rng(0)
+    spec = TensorSpec("x", "float32", ("batch", 4, 8, 6), 0)
+    found = export_dict(module, [spec], {"x": torch.randn(2, 4, 8, 6)}, "pooled", {})
+    assert "Gather" not in {node.op_type for node in found.model.graph}
+    _same_answers(found, module, {"x": rng.standard_normal((5, 4, 8, 6)).astype(np.float32)})
+
+
 class TinySwin(nn.Module):
     """Attention in windows, which are rows of a batch of their own: 16 windows of 4 pixels an image."""
 
@@ -71,6 +95,7 @@ def test_attention_in_windows_is_exported() -> None:
     module, rng = TinySwin().eval(), np.random.default_rng(0)
     spec = TensorSpec("pixel_values", "float32", ("batch", 3, 16, 16), 0)
     found = export_dict(module, [spec], {"pixel_values": torch.randn(2, 3, 16, 16)}, "windows", {})
+    assert "node_as_strided" not in {node.name for node in found.model.graph}
     _same_answers(found, module, {"pixel_values": rng.standard_normal((5, 3, 16, 16)).astype(np.float32)})
 
 
