@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -14,11 +15,11 @@ from etbac.backends import registry
 from etbac.backends.interface import BuildOptions, Runner
 from etbac.compiler import CompileOptions
 from etbac.compiler.compile import whole_model
-from etbac.frontend.load import load_model
 from etbac.passes.exit_model import ExitModel
 from etbac.passes.select_exits import select_exits
+from etbac.verification.uncut import UncutModel
 
-Inputs = dict[str, npt.NDArray[np.generic]]
+Inputs = Mapping[str, npt.NDArray[Any]]
 OUTPUT = ("prediction",)
 ROWS_AT_ONCE = 32
 
@@ -32,37 +33,38 @@ class Baseline:
     def __call__(self, batch: Inputs) -> npt.NDArray[np.float32]:
         return self.runner.run(batch, OUTPUT)[0]
 
-    def predict(self, inputs: Inputs, progress: Callable[[int], None] = lambda done: None) -> npt.NDArray[np.int64]:
-        """The class of every row, int64 [rows]."""
-        rows = len(next(iter(inputs.values())))
-        classes = []
-        for start in range(0, rows, ROWS_AT_ONCE):
-            part = {name: array[start : start + ROWS_AT_ONCE] for name, array in inputs.items()}
-            classes.append(self(part).argmax(-1))
-            progress(len(classes[-1]))
-        return np.concatenate(classes)
 
-
-def untouched(checkpoint: Path, folder: Path) -> Baseline:
+def untouched(exported: ExitModel, folder: Path) -> Baseline:
     """The full model as the exporter wrote it, through none of our passes."""
-    exported = select_exits(load_model(checkpoint), ())
-    exported.model.graph.outputs[0].name = OUTPUT[0]
-    return _load(exported.model, folder / "untouched.onnx")
+    model = select_exits(exported.copy(), ()).model
+    model.graph.outputs[0].name = OUTPUT[0]
+    return _load(model, folder / "untouched.onnx")
 
 
-def whole(checkpoint: Path, folder: Path) -> Baseline:
-    """The full model of a checkpoint through our passes."""
-    return _load(whole_model(load_model(checkpoint), CompileOptions()), folder / f"{checkpoint.stem}.onnx")
+def whole(exported: ExitModel, folder: Path, name: str) -> Baseline:
+    """The full model through our passes."""
+    return _load(whole_model(exported.copy(), CompileOptions()), folder / f"{name}.onnx")
 
 
-def static_cut(checkpoint: Path, exit_id: int, folder: Path) -> Baseline:
+def static_cut(exported: ExitModel, exit_id: int, folder: Path) -> Baseline:
     """The trunk up to one exit and that exit's head alone: everybody leaves there, and no other head costs anything."""
-    return _load(whole_model(cut_at(load_model(checkpoint), exit_id), CompileOptions()), folder / f"cut-{exit_id}.onnx")
+    cut = exported.copy()
+    cut.full = cut.exits[exit_id]
+    return whole(select_exits(cut, ()), folder, f"cut-{exit_id}")
 
 
-def cut_at(exit_model: ExitModel, exit_id: int) -> ExitModel:
-    exit_model.full = exit_model.exits[exit_id]
-    return select_exits(exit_model, ())
+def right_by_exit(
+    exported: ExitModel, inputs: Inputs, labels: npt.NDArray[np.int64]
+) -> dict[int, npt.NDArray[np.bool_]]:
+    """For every exit of a classifier, and under 0 for the full model: bool [rows], whether the answer is the label."""
+    right: dict[int, list[npt.NDArray[np.bool_]]] = {}
+    with UncutModel(exported) as uncut:
+        for start in range(0, len(labels), ROWS_AT_ONCE):
+            rows = slice(start, start + ROWS_AT_ONCE)
+            for exit_id, fields in uncut.answers({name: array[rows] for name, array in inputs.items()}).items():
+                (logits,) = fields.values()
+                right.setdefault(exit_id, []).append(logits.argmax(-1) == labels[rows])
+    return {exit_id: np.concatenate(parts) for exit_id, parts in right.items()}
 
 
 def _load(model: ir.Model, path: Path) -> Baseline:
