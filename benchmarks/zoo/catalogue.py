@@ -35,12 +35,13 @@ class Entry:
         return lambda folder: build()
 
 
-RANK_FOLLOWS_SAMPLES = "/decoder/If': the rank of its result is not known"
+RANK_FOLLOWS_SAMPLES = "/decoder/If': its branches give results of different or unknown rank"
 """silero-vad drops an axis inside an `If` when the number of samples, which its file leaves open, leaves one step."""
 
 ENTRIES = (
     Entry("EfficientNet-Lite0", "package_models:efficientnet_lite0"),
     Entry("MiniLM", "package_models:minilm", quick=True, smaller=True),
+    Entry("MiniLM, any length", "package_models:minilm_any_length", smaller=True),
     Entry("ResNet-50 (transformers)", "transformers_models:resnet50"),
     Entry("ViT-base", "transformers_models:vit"),
     Entry("Swin-tiny", "transformers_models:swin", smaller=True),

