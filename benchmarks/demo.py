@@ -74,13 +74,13 @@ FULL = Recipe(
     name="make demo-full",
     checkpoint=Path("resnet-full.pt"),
     engines=Path("engines-full"),
-    train=("--model", "resnet32", "--epochs", "10", "--exits", "1,3,5,7,9,12"),
+    train=("--model", "resnet32", "--epochs", "12", "--scales", "0.5,0.75,1,1", "--exits", "1,3,5,7,9,12"),
     exits="1,3,7,12",
     accuracy=0.93,
     cut=0.50,
     minutes=75,
     small=Path("resnet-small.pt"),
-    train_small=("--model", "resnet14", "--epochs", "10", "--exits", "none"),
+    train_small=("--model", "resnet14", "--epochs", "6", "--exits", "none"),
 )
 
 

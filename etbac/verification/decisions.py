@@ -26,8 +26,8 @@ class Decisions:
     """How often the chain and the plain torch model agree, over `samples` samples.
 
     `flips`: samples that left elsewhere; `farthest`: the largest |confidence − threshold| in torch at the earlier of
-    the two exits, over all flips (0 without any). `predictions`: share of samples with the same answer (arg max). `right`:
-    by name ("chain", "full model", "exit 3", …) the share of right answers, where labels are there.
+    the two exits, over all flips (0 without any). `predictions`: share of samples with the same answer (arg max).
+    `right`: by name ("chain", "full model", "exit 3", …) the share of right answers, where labels are there.
     """
 
     samples: int

@@ -1,4 +1,4 @@
-"""A small residual network with exits 1 and 2, in torch, exported to ONNX by the tests that need a whole compilation."""
+"""A small residual network with exits 1 and 2, for the tests that need a whole compilation."""
 
 from __future__ import annotations
 
