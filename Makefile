@@ -8,7 +8,7 @@ export ETBAC_STARTED := $(shell date +%s)
 PYTEST := OMP_NUM_THREADS=1 ETBAC_THREADS=1 $(PY) -m pytest
 
 .DELETE_ON_ERROR:
-.PHONY: demo demo-full test test-long test-mutants lint types clean
+.PHONY: demo demo-full docs zoo test test-long test-mutants lint types clean
 
 $(READY): constraints.txt pyproject.toml
 	$(PYTHON) -m venv $(VENV)
@@ -25,6 +25,12 @@ demo: $(READY)
 
 demo-full: $(READY)
 	@$(PY) -m benchmarks.demo --full
+
+docs: $(READY)
+	@PYTHONPATH=tests:. $(PY) -m support.pass_pages > docs/passes.md && echo "PASSED make docs"
+
+zoo: $(READY)
+	@$(PY) -m benchmarks.zoo
 
 test: $(READY)
 	$(call verdict,make test; missed: 0 of 0 measures,$(PYTEST) -n 2)

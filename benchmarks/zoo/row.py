@@ -26,7 +26,7 @@ from etbac.verification.chain import TOLERANCE, verify_chain
 from etbac.verification.uncut import UncutModel, all_draws
 
 BATCHES = (1, 2, 5, 8)
-DRAWS = ("real", "random")
+DRAWS = ("real", "made-up")
 
 
 @dataclass(frozen=True)

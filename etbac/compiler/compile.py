@@ -94,7 +94,7 @@ def compile_model(exit_model: ExitModel, path: Path, options: CompileOptions) ->
     specs = exit_model.input_specs()
     with UncutModel(exit_model) as reference, Writer(path) as writer:
         draws = all_draws(specs, reference, options.samples)
-        samples = draws["random"](SAMPLES) if options.samples is None else options.samples
+        samples = draws["made-up"](SAMPLES) if options.samples is None else options.samples
         segments, manifest = write_chain(writer, exit_model, samples, options)
         with Chain(writer.stage(manifest), registry.get(options.backend)) as chain:
             report = verify_chain(chain, reference, draws, sorted({*BATCHES, options.max_batch})).require()

@@ -75,7 +75,7 @@ def verify_chain(
 ) -> Report:
     """Compare every row with the uncut model at the exit where the row left.
 
-    `draws`: by the kind of inputs ("random", "real", …), a function that gives so many rows. Each batch is run with
+    `draws`: by the kind of inputs ("made-up", "real", …), a function that gives so many rows. Each batch is run with
     exits off and, where `forced`, with forced exits: at random, all at the first, alternating, none that reaches the
     last segment.
     """

@@ -66,16 +66,16 @@ class UncutModel:
 def all_draws(specs: Sequence[TensorSpec], uncut: UncutModel, real: Inputs | None) -> dict[str, Draw]:
     """Ways to draw inputs of a number of rows on which the uncut model works, by name.
 
-    "random": made up; "zeros": all zero (left out where the model gives NaN on it); "real": rows of `real`, if any.
+    "made-up" or, if there are any, "real": rows of `real`; "zero": all zero (left out where the model gives NaN on it).
     """
     rng = np.random.default_rng(0)
     draws: dict[str, Draw] = {}
     if real is not None:
         draws["real"] = lambda batch: _rows(specs, real, batch, rng)
     else:
-        draws["random"] = lambda batch: _sound(specs, uncut, batch, rng)
+        draws["made-up"] = lambda batch: _sound(specs, uncut, batch, rng)
     if uncut.is_sound(_zeros(specs, 2)):
-        draws["zeros"] = lambda batch: _zeros(specs, batch)
+        draws["zero"] = lambda batch: _zeros(specs, batch)
     return draws
 
 

