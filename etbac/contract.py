@@ -8,6 +8,7 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from functools import cached_property
 from typing import Any
 
 SCHEMA_VERSION = 1
@@ -125,12 +126,12 @@ class Manifest:
     preprocessing: Mapping[str, Any] = field(default_factory=dict)
     plan: str | None = None
 
-    @property
+    @cached_property
     def exits(self) -> tuple[int, ...]:
         """Ids of the exits, in the order of the chain, without the full model's 0."""
         return tuple(entry.contract.exit_id for entry in self.segments if not entry.contract.is_last)
 
-    @property
+    @cached_property
     def fields(self) -> tuple[str, ...]:
         return tuple(self.segments[-1].contract.predictions)
 

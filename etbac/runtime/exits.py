@@ -58,10 +58,10 @@ def check_forced(exit_at: Any, exits: tuple[int, ...], rows: int) -> npt.NDArray
         raise InputError(
             f"exit_at must hold one exit id for each of the {rows} rows; found {ids.dtype} {list(ids.shape)}"
         )
-    unknown = ids[~np.isin(ids, (*exits, FULL_MODEL_ID))]
-    if unknown.size:
+    unknown = set(ids.tolist()).difference(exits, (FULL_MODEL_ID,))
+    if unknown:
         raise InputError(
-            f"exit_at: there is no exit {unknown[0]} in this chain; {_exits(exits)}, and 0 is the full model"
+            f"exit_at: there is no exit {min(unknown)} in this chain; {_exits(exits)}, and 0 is the full model"
         )
     return ids.astype(np.int64)
 
