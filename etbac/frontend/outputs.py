@@ -32,11 +32,12 @@ def find_exits(names: Iterable[str], asked: Iterable[str], where: str) -> tuple[
     """(exit id -> its outputs, the full model's outputs) among the graph's outputs `names`, ids ascending.
 
     `asked`: the texts of `--exit`, empty to go by the names `exit_<id>` and `exit_<id>.<field>`. `where` names the
-    model in errors. Raises EtbacError where there is no exit, nothing of the full model is left, or fields differ.
+    model in errors. A model whose one output is `prediction` has no exits. Raises EtbacError where another has none,
+    nothing of the full model is left, or fields differ.
     """
     names = list(names)
     found = dict(_asked(names, asked, where) or _named(names))
-    if not found:
+    if not found and names != [FIELD]:
         raise EtbacError(
             f"{where} has no output named exit_<id>; name its exits with --exit ID=OUTPUT. "
             f"Its outputs are {', '.join(names)}"

@@ -109,3 +109,7 @@ def test_the_user_says_where_the_batch_is() -> None:
     ):
         with pytest.raises(UsageError, match=message):
             from_elsewhere(ir_model(graph), "m.onnx", {}, input_shapes=shapes)
+
+
+def test_a_model_whose_one_output_is_the_prediction_has_no_exits():
+    assert find_exits(["prediction"], [], "m.onnx") == ({}, {"prediction": "prediction"})
