@@ -117,7 +117,7 @@ def test_distilled_exits_follow_the_full_model(uninterrupted: Checkpoint, tmp_pa
     with torch.no_grad():
         answers = found.network(**inputs)
     agreement = (answers["exit_2"].argmax(1) == answers["prediction"].argmax(1)).float().mean()
-    assert agreement > 0.75
+    assert agreement > 0.8
 
 
 @pytest.mark.parametrize(
