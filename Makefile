@@ -3,7 +3,7 @@ VENV ?= .venv
 PYTHON ?= python3
 PY := $(VENV)/bin/python
 READY := $(VENV)/.ready
-EXTRAS := cpu,train,report,dev
+EXTRAS := cpu,tensorrt-rtx,openvino,train,report,dev
 export ETBAC_STARTED := $(shell date +%s)
 PYTEST := OMP_NUM_THREADS=1 ETBAC_THREADS=1 $(PY) -m pytest
 

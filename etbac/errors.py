@@ -39,3 +39,7 @@ class UnsupportedModelError(EtbacError):
 
 class InputError(EtbacError):
     """Inputs of the wrong name, rank, size, type or content."""
+
+
+class BackendRefusal(EtbacError):
+    """A backend cannot build what a segment holds; the message names the segment and the operator."""

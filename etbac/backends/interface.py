@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Protocol, TypeAlias
@@ -28,19 +28,22 @@ class Availability:
 
 @dataclass(frozen=True)
 class BuildOptions:
-    """How to build. `dtype`: "fp32", "fp16", "bf16" or "int8". `threads`: 0 lets the backend choose."""
+    """How to build.
+
+    `dtype`: "fp32", "fp16", "bf16" or "int8"; the source that is built already computes in it. `max_batch`: the largest
+    batch; the pool of a later segment's boundary has as many rows. `dims`: (smallest, usual, largest) of each further
+    dynamic dimension, by its name in the source. `timing_cache`: a file that a builder may read and write again.
+    """
 
     dtype: str = "fp32"
     max_batch: int = 32
-    threads: int = 0
+    dims: Mapping[str, tuple[int, int, int]] = field(default_factory=dict)
+    timing_cache: Path | None = None
 
 
 @dataclass(frozen=True)
 class Engine:
-    """One segment (or the full model) built by one backend for one device and dtype.
-
-    `path` is what `load` opens; `outputs` the names in the order in which a runner must produce them.
-    """
+    """One segment (or the full model) built by one backend for one device and dtype; `path` is what `load` opens."""
 
     backend: str
     device: str
@@ -71,10 +74,23 @@ class Backend(Protocol):
     def available(self) -> Availability:
         """Look, don't raise: whatever is broken on the machine is said in the answer."""
 
-    def build(self, source: Path, options: BuildOptions, folder: Path) -> Engine:
-        """Build the portable fp32 ONNX file `source`; new files go into `folder`.
+    def device(self, dtype: str) -> str:
+        """The device that engines of that dtype are built for here: "cpu", "cuda", or "any" for engines built without
+        the device; a UsageError that names the dtype where the backend has no arithmetic for it."""
 
-        A backend that runs the portable source as it is returns an engine whose path is `source`.
+    def made_for(self, options: BuildOptions) -> Mapping[str, str]:
+        """What an engine built here and now depends on besides its source, one field for each thing that can change:
+        builder's version, processor or GPU, driver, shapes, options. An engine is rebuilt when any of them differs."""
+
+    def unfit(self, made_for: Mapping[str, str]) -> str | None:
+        """Why an engine made for that cannot run here, in a few words; None where it can."""
+
+    def build(self, source: Path, options: BuildOptions, folder: Path) -> Engine:
+        """Build the ONNX file `source` (a segment, or the full model); new files go into `folder`.
+
+        A backend that runs the source as it is returns an engine whose path is `source`. Raises BackendRefusal, which
+        names the operator, where the source holds something that the backend cannot build.
         """
 
-    def load(self, engine: Engine) -> Runner: ...
+    def load(self, engine: Engine) -> Runner:
+        """Open an engine. Raises EtbacError where that is impossible here."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 import functools
 import os
 import sys
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from types import ModuleType, TracebackType
@@ -52,10 +53,19 @@ class OnnxRuntimeBackend:
         )
         return Availability(True, found, "cpu", f"{threads}, {sharing}", INSTALL)
 
+    def device(self, dtype: str) -> str:
+        if dtype != "fp32":
+            raise UsageError(f"--dtype {dtype}: backend {self.name} runs fp32 only")
+        return "cpu"
+
+    def made_for(self, options: BuildOptions) -> Mapping[str, str]:
+        return {"version": str(_installed_version())}
+
+    def unfit(self, made_for: Mapping[str, str]) -> str | None:
+        return None
+
     def build(self, source: Path, options: BuildOptions, folder: Path) -> Engine:
-        if options.dtype != "fp32":
-            raise UsageError(f"--dtype {options.dtype}: backend {self.name} runs fp32 only")
-        return Engine(self.name, "cpu", options.dtype, source)
+        return Engine(self.name, self.device(options.dtype), options.dtype, source)
 
     def load(self, engine: Engine) -> OnnxRuntimeRunner:
         return OnnxRuntimeRunner(engine.path)
