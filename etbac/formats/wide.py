@@ -14,65 +14,41 @@ import onnx_ir as ir
 from etbac.passes.split.values import bodies
 
 ACCUMULATING = frozenset(
-    [
-        "Softmax",
-        "LogSoftmax",
-        "Exp",
-        "Log",
-        "Pow",
-        "Sqrt",
-        "Reciprocal",
-        "Softplus",
-        "CumSum",
-        "Sum",
-        "LRN",
-        "Det",
-        "LpPool",
-        "GlobalLpPool",
-        "LayerNormalization",
-        "GroupNormalization",
-        "InstanceNormalization",
-        "BatchNormalization",
-        "RMSNormalization",
-        "MeanVarianceNormalization",
-        "LpNormalization",
-        "ReduceMean",
-        "ReduceSum",
-        "ReduceSumSquare",
-        "ReduceL1",
-        "ReduceL2",
-        "ReduceLogSum",
-        "ReduceLogSumExp",
-        "ReduceProd",
-        "QuantizeLinear",
-        "DequantizeLinear",
-        "DynamicQuantizeLinear",
-    ]
+    {
+        *(
+            "Softmax",
+            "LogSoftmax",
+            "Exp",
+            "Log",
+            "Pow",
+            "Sqrt",
+            "Reciprocal",
+            "Softplus",
+            "CumSum",
+            "Sum",
+            "LRN",
+            "Det",
+        ),
+        *(
+            "LayerNormalization",
+            "GroupNormalization",
+            "InstanceNormalization",
+            "BatchNormalization",
+            "RMSNormalization",
+        ),
+        *("MeanVarianceNormalization", "LpNormalization", "LpPool", "GlobalLpPool", "ReduceMean", "ReduceSum"),
+        *("ReduceSumSquare", "ReduceL1", "ReduceL2", "ReduceLogSum", "ReduceLogSumExp", "ReduceProd"),
+        *("QuantizeLinear", "DequantizeLinear", "DynamicQuantizeLinear"),
+    }
 )
 """Sums, squares and exponentials, whose results leave fp16's range or lose their last digits; what fixes a scale."""
 
 ELEMENTWISE = frozenset(["Add", "Sub", "Mul", "Div", "Neg", "Abs", "Max", "Min", "Where", "Clip"])
 MOVING = frozenset(
-    [
-        "Identity",
-        "Reshape",
-        "Transpose",
-        "Squeeze",
-        "Unsqueeze",
-        "Flatten",
-        "Gather",
-        "GatherElements",
-        "GatherND",
-        "Slice",
-        "Expand",
-        "Concat",
-        "Split",
-        "Tile",
-        "Pad",
-        "Trilu",
-        "ScatterND",
-        "ScatterElements",
-    ]
+    {
+        *("Identity", "Reshape", "Transpose", "Squeeze", "Unsqueeze", "Flatten", "Gather", "GatherElements"),
+        *("GatherND", "Slice", "Expand", "Concat", "Split", "Tile", "Pad", "Trilu", "ScatterND", "ScatterElements"),
+    }
 )
 """Operators that hand on numbers as they are."""
 
