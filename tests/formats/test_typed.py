@@ -233,3 +233,24 @@ def test_int8_without_inputs_or_with_the_wrong_ones_is_refused():
         typed(network(), ["int8"] * 3, {"picture": images(4)["image"]})
     with pytest.raises(InputError, match="no sample"):
         typed(network(), ["int8"] * 3, images(0))
+
+
+@pytest.mark.parametrize(
+    ("machine", "flags", "seven"),
+    [
+        ("x86_64", "avx2", True),
+        ("x86_64", "avx2 avx512_vnni", False),
+        ("x86_64", "avx_vnni", False),
+        ("arm64", "", False),
+    ],
+)
+def test_weights_have_seven_bits_where_sums_saturate(monkeypatch, machine, flags, seven):
+    monkeypatch.setattr("etbac.formats.int8.machine", lambda: machine)
+    monkeypatch.setattr("pathlib.Path.read_text", lambda path: f"flags : {flags}")
+    assert Int8Options.for_this_cpu().seven_bit_weights is seven
+
+
+def test_seven_bit_weights_lie_within_64():
+    (first, *_) = typed(network(), ["int8"] * 3, images(32), Int8Options(seven_bit_weights=True))
+    tensors = [v.const_value for v in first.model.graph.initializers.values() if tuple(v.shape or ()) == (8, 2, 3, 3)]
+    assert [int(np.abs(tensor.numpy().astype(int)).max()) for tensor in tensors] == [64]
