@@ -28,7 +28,10 @@ def measure_ranges(segments: Sequence[Segment], wanted: Sequence[Sequence[str]],
     """For each segment the ranges of its `wanted` values, with all samples of `inputs` passing every exit in fp32.
 
     A range is the mean over runs of 16 samples of each run's smallest and largest number: one outlier among the samples
-    then moves it little. Raises InputError where `inputs` lacks an input or has no sample.
+    then moves it little. On a small ResNet this, plain extremes and the 99.999th percentile gave the same accuracy
+    within the noise of 2,000 pictures; this needs no histograms.
+
+    Raises InputError where `inputs` lacks an input or has no sample.
     """
     with tempfile.TemporaryDirectory() as folder, ExitStack() as stack:
         runners = []

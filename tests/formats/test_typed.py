@@ -254,3 +254,16 @@ def test_seven_bit_weights_lie_within_64():
     (first, *_) = typed(network(), ["int8"] * 3, images(32), Int8Options(seven_bit_weights=True))
     tensors = [v.const_value for v in first.model.graph.initializers.values() if tuple(v.shape or ()) == (8, 2, 3, 3)]
     assert [int(np.abs(tensor.numpy().astype(int)).max()) for tensor in tensors] == [64]
+
+
+def test_int8_quantizes_what_follows_convolutions_and_keeps_last_layers_and_gates_in_fp32():
+    for segment in typed(network(), ["int8"] * 3, images(32)):
+        for node in segment.model.graph:
+            reads = [value.producer().op_type for value in node.inputs if value is not None and value.producer()]
+            if node.op_type in ("Conv", "Add", "GlobalAveragePool"):
+                assert set(reads) == {"DequantizeLinear"}
+            if node.op_type in ("Softmax", "ReduceMax", "GreaterOrEqual"):
+                assert "DequantizeLinear" not in reads
+            if node.op_type == "Gemm":
+                assert node.inputs[1].dtype == ir.DataType.FLOAT
+                assert node.inputs[1].const_value is not None
