@@ -28,7 +28,7 @@ class Int8Options:
 
     `symmetric`: activations int8 around zero and biases in fp32 (TensorRT), otherwise uint8 with a zero point and
     biases in int32. `seven_bit_weights`: for x86 processors without VNNI, whose sums of two products saturate at
-    16 bits: on a small ResNet, 8-bit weights cost 1.1 points of accuracy there, 7-bit ones none.
+    16 bits: on a small ResNet's 8,000 test pictures, 8-bit weights cost 1.3 points at the first exit, 7-bit ones 0.05.
     """
 
     symmetric: bool = False
@@ -52,7 +52,7 @@ def quantized_nodes(segment: Segment, gates: Collection[str], options: Int8Optio
     """The nodes of a segment that compute in int8: products with weights, and what follows convolutions.
 
     Sums behind matrix products stay in fp32: in a transformer they lead to norms, which need fp32 anyway, and int8
-    there made BERT's answers differ three times as much, at the same speed. The last layer of every prediction stays
+    there made the answers of a small BERT with random weights differ three times as much, and was not faster. The last layer of every prediction stays
     in fp32 too: it is small, and it decides confidences.
     """
     kept = _last_layers(segment)
