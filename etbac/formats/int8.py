@@ -52,8 +52,8 @@ def quantized_nodes(segment: Segment, gates: Collection[str], options: Int8Optio
     """The nodes of a segment that compute in int8: products with weights, and what follows convolutions.
 
     Sums behind matrix products stay in fp32: in a transformer they lead to norms, which need fp32 anyway, and int8
-    there made the answers of a small BERT with random weights differ three times as much, and was not faster. The last layer of every prediction stays
-    in fp32 too: it is small, and it decides confidences.
+    there made the answers of a small BERT with random weights differ three times as much, and was not faster.
+    The last layer of every prediction stays in fp32 too: it is small, and it decides confidences.
     """
     kept = _last_layers(segment)
     chosen: dict[ir.Node, None] = {}
