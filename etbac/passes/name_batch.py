@@ -43,6 +43,14 @@ class NameBatch(ir.passes.InPlacePass):
         return ir.passes.PassResult(model, modified=True)
 
 
+def rows_axis(shape: ir.Shape | None) -> int:
+    """The axis of an output that holds the rows: the one called `batch`, else the only dynamic one, else the first."""
+    dims = list(shape or ())
+    named = [axis for axis, dim in enumerate(dims) if not isinstance(dim, int) and dim.value == BATCH]
+    dynamic = [axis for axis, dim in enumerate(dims) if not isinstance(dim, int)]
+    return named[0] if named else dynamic[0] if len(dynamic) == 1 else 0
+
+
 def _shaped_values(model: ir.Model) -> list[ir.Value]:
     produced = [value for node in model.graph.all_nodes() for value in node.outputs]
     return [*produced, *model.graph.outputs]

@@ -16,7 +16,7 @@ from etbac.contract import FULL_MODEL_ID, TensorSpec
 from etbac.errors import EtbacError, InputError
 from etbac.frontend.inputs import make_inputs
 from etbac.passes.exit_model import ExitModel
-from etbac.passes.name_batch import BATCH
+from etbac.passes.name_batch import rows_axis
 from etbac.verification.chain import Fields, Inputs
 
 EXTERNAL_FROM = 1024
@@ -37,7 +37,7 @@ class UncutModel:
         ir.save(model, path, external_data="uncut.bin", size_threshold_bytes=EXTERNAL_FROM)
         self._outputs = {**exit_model.exits, FULL_MODEL_ID: exit_model.full}
         self._names = tuple(name for fields in self._outputs.values() for name in fields.values())
-        self._axes = {str(value.name): _batch_axis(value.shape) for value in exit_model.model.graph.outputs}
+        self._axes = {str(value.name): rows_axis(value.shape) for value in exit_model.model.graph.outputs}
         backend = registry.get(registry.DEFAULT)
         self._runner: Runner = backend.load(backend.build(path, BuildOptions(), path.parent))
 
@@ -97,11 +97,6 @@ def _rows(specs: Sequence[TensorSpec], real: Inputs, batch: int, rng: np.random.
     count = next(real[name].shape[axis] for name, axis in axes.items() if axis is not None)
     chosen = rng.integers(0, count, batch)
     return {name: real[name] if axis is None else real[name].take(chosen, axis) for name, axis in axes.items()}
-
-
-def _batch_axis(shape: object) -> int:
-    dims = list(shape) if shape is not None else []  # type: ignore[call-overload]
-    return next((axis for axis, dim in enumerate(dims) if str(dim) == BATCH), 0)
 
 
 def _has_nan(array: Array) -> bool:

@@ -13,7 +13,7 @@ import onnx_ir as ir
 from onnx_ir import tape
 
 from etbac.errors import UsageError
-from etbac.passes.name_batch import BATCH
+from etbac.passes.name_batch import rows_axis
 
 LEARNED_FIELD = "confidence"
 """An exit may have this field besides the model's own: what its head says of its own sureness."""
@@ -73,10 +73,9 @@ class GateTape:
 
     def rows_first(self, prediction: ir.Value) -> ir.Value:
         """`prediction` with the batch on axis 0, which is where gates look for it."""
-        shape = shape_of(prediction)
-        if not shape or shape[0] == BATCH or BATCH not in shape:
+        shape, axis = shape_of(prediction), rows_axis(prediction.shape)
+        if axis == 0:
             return prediction
-        axis = shape.index(BATCH)
         order = [axis, *(other for other in range(len(shape)) if other != axis)]
         moved = self.op("Transpose", prediction, perm=order)
         moved.type, moved.shape = prediction.type, ir.Shape([shape[place] for place in order])

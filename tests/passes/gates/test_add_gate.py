@@ -11,13 +11,22 @@ from etbac.passes.exit_model import ExitModel
 from etbac.passes.gates import add_gates
 from etbac.passes.gates.max_prob import MaxProb
 from etbac.passes.model_passes import PassOptions, model_passes
+from etbac.passes.split import split_at_exits
 
 
-def test_a_batch_on_another_axis_is_brought_first() -> None:
-    model = exit_model(
-        """(float[3, batch] x) => (float[3, batch] exit_1, float[3, batch] y) { exit_1 = Neg(x) y = Abs(x) }"""
-    )
+ON_AXIS_1 = {
+    "batch": "(float[3, batch] x) => (float[3, batch] exit_1, float[3, batch] y) { exit_1 = Neg(x) y = Abs(x) }",
+    "another name": "(float[3, N] x) => (float[3, N] exit_1, float[3, N] y) { exit_1 = Neg(x) y = Abs(x) }",
+    "a size that inference cannot name": """(float[3, N] x) => (float[3, Q] exit_1, float[3, Q] y)
+        <int64[2] sizes = {3, -1}> { exit_1 = Neg(h) h = Reshape(x, sizes) y = Abs(h) }""",
+}
+
+
+@pytest.mark.parametrize("called", ON_AXIS_1)
+def test_a_batch_on_another_axis_is_brought_first_whatever_it_is_called(called: str) -> None:
+    model = exit_model(ON_AXIS_1[called])
     model_passes(model, PassOptions(gate=MaxProb()))
+    assert len(split_at_exits(model)) == 2
     x = np.random.default_rng(0).standard_normal((3, 7)).astype(np.float32)
     found = run(model.model, {"x": x, "gate_1.threshold": np.float32(0.5)})
     np.testing.assert_allclose(found["gate_1.confidence"], softmax(-x, axis=0).max(axis=0), rtol=1e-5)
