@@ -49,6 +49,9 @@ FOLLOWED = {
     "no batch": ("Add(w, w)", "float[4,6] w", None),
 }
 
+SERIES = "layout=1, hidden_size=2"
+LSTM, GRU = "float[1,8,6] w, float[1,8,2] r", "float[1,6,6] w, float[1,6,2] r"
+
 REFUSED = {
     "mean over the batch": ("ReduceMean<keepdims=1>(x, zero)", "", "across the rows"),
     "mean over everything": ("ReduceMean<keepdims=0>(x)", "", "across the rows"),
@@ -68,6 +71,10 @@ REFUSED = {
     "whole-tensor quantisation": ("DynamicQuantizeLinear(x)", "", "one scale"),
     "random": ("RandomNormalLike(x)", "", "random"),
     "recurrence along the batch": ("LSTM<hidden_size=2>(x, w, r)", "float[1,8,6] w, float[1,8,2] r", "along the batch"),
+    "state of one row": (f"LSTM<{SERIES}>(x, w, r, , , c, c)", f"float[1,1,2] c, {LSTM}", r"first state \(input 5\)"),
+    "state of some rows": (f"GRU<{SERIES}>(x, w, r, , , c)", f"float[3,1,2] c, {GRU}", r"first state \(input 5\)"),
+    "cell state of one row": (f"LSTM<{SERIES}>(x, w, r, , , v, c)", f"float[N,1,2] v, float[1,1,2] c, {LSTM}", "cell"),
+    "lengths of some rows": (f"GRU<{SERIES}>(x, w, r, , c)", f"int32[3] c, {GRU}", r"lengths \(input 4\)"),
     "norm over the batch": ("LayerNormalization<axis=0>(x, w)", "float[6] w", "across the rows"),
     "joined with rows of no batch": ("Concat<axis=0>(x, w)", "float[1,4,6] w", "along the batch"),
     "shape from data": ("Expand(one, ids)", "", "what is in the rows"),
@@ -85,7 +92,7 @@ def one_node(node: str, others: str, domain: str = "") -> ExitModel:
     outputs = "y, index" if node.startswith("TopK") else "y, s, p" if node.startswith("DynamicQ") else "y"
     declared = ", ".join(part for part in ("float[N,4,6] x", "int64[N] ids", others) if part)
     text = f"({declared}) => (float[?] y) <{CONSTANTS}> {{ {outputs} = {node} }}"
-    axes = {"w": None, "r": None, "v": 1, "z": 1, "m": 0}
+    axes = {"w": None, "r": None, "c": None, "v": 0 if "[N,1,2] v" in others else 1, "z": 1, "m": 0}
     axes["w"] = 1 if "float[3,N] w" in others else None
     return exit_model(text, axes, domains=["other"])
 
