@@ -41,5 +41,5 @@ class InputError(EtbacError):
     """Inputs of the wrong name, rank, size, type or content."""
 
 
-class BackendRefusal(EtbacError):
+class BackendRefusal(EtbacError):  # noqa: N818
     """A backend cannot build what a segment holds; the message names the segment and the operator."""

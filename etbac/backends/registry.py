@@ -10,7 +10,11 @@ from etbac.errors import UsageError
 if TYPE_CHECKING:
     from importlib.metadata import EntryPoints
 
-BUILT_IN = {"onnxruntime": "etbac.backends.onnxruntime_backend:OnnxRuntimeBackend"}
+BUILT_IN = {
+    "onnxruntime": "etbac.backends.onnxruntime_backend:OnnxRuntimeBackend",
+    "tensorrt-rtx": "etbac.backends.tensorrt.backend:TensorRtRtx",
+    "tensorrt": "etbac.backends.tensorrt.backend:TensorRt",
+}
 DEFAULT = "onnxruntime"
 
 

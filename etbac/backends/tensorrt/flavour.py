@@ -1,0 +1,118 @@
+"""The two flavours: which packages each one needs, how it is loaded, and what is wrong where it cannot be."""
+
+from __future__ import annotations
+
+import ctypes
+import functools
+from dataclasses import dataclass
+from importlib import import_module
+from importlib.metadata import PackageNotFoundError, version
+from importlib.util import find_spec
+from pathlib import Path
+from types import ModuleType
+
+from etbac.errors import EtbacError, MissingPackageError
+
+RTX_LIBRARIES = ("libcudart.so", "libtensorrt_rtx.so", "libtensorrt_onnxparser_rtx.so")
+"""In the order in which they need one another."""
+RTX_LIBRARIES_MODULE, RTX_LIBRARIES_PACKAGE = "onnxruntime_ep_nv_tensorrt_rtx", "onnxruntime-ep-nv-tensorrt-rtx-cu13"
+MAJOR_VERSIONS = ("10", "11")
+"""Of `tensorrt`: networks can be strongly typed, and int64 is a type."""
+
+
+@dataclass(frozen=True)
+class Flavour:
+    """`module` is what is imported, `package` what pip calls it, `alias` the name under which Polygraphy imports it.
+
+    `portable`: engines are built without a GPU, for all of them from compute capability `lowest` on; otherwise the
+    builder measures on the GPU that is there.
+    """
+
+    name: str
+    module: str
+    package: str
+    alias: str
+    install: str
+    portable: bool
+    lowest: tuple[int, int]
+
+
+RTX = Flavour(
+    "tensorrt-rtx",
+    "tensorrt_rtx_bindings",
+    "tensorrt-rtx-cu13-bindings",
+    "tensorrt_rtx",
+    "pip install 'etbac[tensorrt-rtx]'",
+    portable=True,
+    lowest=(8, 0),
+)
+FULL = Flavour(
+    "tensorrt", "tensorrt", "tensorrt", "tensorrt", "pip install 'etbac[gpu]'", portable=False, lowest=(7, 5)
+)
+
+
+@functools.cache
+def load(flavour: Flavour) -> ModuleType:
+    """The flavour's module with its libraries; an EtbacError that says what is missing or of a wrong version."""
+    if flavour is RTX:
+        _load_rtx_libraries()
+    found = _import(flavour, flavour.module, flavour.package)
+    if flavour is FULL and found.__version__.partition(".")[0] not in MAJOR_VERSIONS:
+        wanted = " and ".join(MAJOR_VERSIONS)
+        raise MissingPackageError(
+            f"backend {flavour.name} works with TensorRT {wanted}; found {found.__version__}. "
+            f"Install another one: {flavour.install}"
+        )
+    return found
+
+
+def require_polygraphy(flavour: Flavour) -> None:
+    """Import Polygraphy's core, which decides nothing about flavours yet."""
+    _import(flavour, "polygraphy", "polygraphy")
+
+
+def installed_version(flavour: Flavour) -> str | None:
+    try:
+        return version(flavour.package)
+    except PackageNotFoundError:
+        return None
+
+
+def _load_rtx_libraries() -> None:
+    bindings = installed_version(RTX)
+    if bindings is None:
+        raise _missing(RTX, f"the package {RTX.package} is not installed")
+    spec = find_spec(RTX_LIBRARIES_MODULE)
+    if spec is None or not spec.submodule_search_locations:
+        raise _missing(RTX, f"the package {RTX_LIBRARIES_PACKAGE} is not installed")
+    folder = Path(spec.submodule_search_locations[0])
+    for name in RTX_LIBRARIES:
+        files = sorted(folder.glob(f"{name}*"))
+        if not files:
+            raise _missing(RTX, f"{name} is missing from the package {RTX_LIBRARIES_PACKAGE}")
+        found = files[0].name.removeprefix(f"{name}.")
+        if name == "libtensorrt_rtx.so" and not f"{bindings}.".startswith(f"{found}."):
+            raise _missing(RTX, f"{files[0].name} does not belong to {RTX.package} {bindings}")
+        try:
+            ctypes.CDLL(str(files[0]), mode=ctypes.RTLD_GLOBAL)
+        except OSError as error:
+            raise _missing(RTX, f"{files[0].name} cannot be loaded ({_one_line(error)})") from None
+
+
+def _import(flavour: Flavour, module: str, package: str) -> ModuleType:
+    try:
+        return import_module(module)
+    except ModuleNotFoundError as error:
+        if error.name == module:
+            raise _missing(flavour, f"the package {package} is not installed") from None
+        raise _missing(flavour, f"the package {package} cannot be imported ({_one_line(error)})") from None
+    except Exception as error:  # native modules fail in many ways, and looking must not
+        raise _missing(flavour, f"the package {package} cannot be imported ({_one_line(error)})") from None
+
+
+def _missing(flavour: Flavour, reason: str) -> EtbacError:
+    return MissingPackageError(f"backend {flavour.name}: {reason}. Install it: {flavour.install}")
+
+
+def _one_line(error: BaseException) -> str:
+    return " ".join(str(error).split())
