@@ -67,17 +67,8 @@ def gated(model: ExitModel) -> ExitModel:
     """The model with a gate at every exit that reads the exit's first field."""
     InferShapes()(model.model)
     ranks = {v.name: len(v.shape) for v in model.model.graph.outputs if v.shape is not None}
-    axes = {v.name: _rows_axis(v) for v in model.model.graph.outputs}
-    gates = {}
-    for exit_id, fields in model.exits.items():
-        first = next(iter(fields.values()))
-        gates[exit_id] = Largest(tuple(axis for axis in range(ranks[first]) if axis != axes[first]))
-    return add_gates(model, gates)
-
-
-def _rows_axis(value: ir.Value) -> int:
-    shape = value.shape or ()
-    return next((axis for axis, dim in enumerate(shape) if not isinstance(dim, int)), 0)
+    firsts = {exit_id: next(iter(fields.values())) for exit_id, fields in model.exits.items()}
+    return add_gates(model, {exit_id: Largest(tuple(range(1, ranks[name]))) for exit_id, name in firsts.items()})
 
 
 def draw(model: ExitModel, batch: int, seed: int = 0, sizes: Mapping[str, int] | None = None) -> dict[str, np.ndarray]:
