@@ -14,6 +14,7 @@ from etbac.contract import FULL_MODEL_ID
 from etbac.passes.exit_model import ExitModel, Segment
 from etbac.passes.gates import ExitPredictions, Gate, GateTape, add_gates
 from etbac.passes.infer_shapes import InferShapes
+from etbac.passes.name_batch import rows_axis
 from etbac.passes.model_passes import segment_passes
 from etbac.passes.split import split_at_exits
 
@@ -122,7 +123,7 @@ def check_chain(
     def leaves(stage: Stage) -> np.ndarray:
         return np.asarray(exit_at[stage.rows] == stage.exit_id)
 
-    axes = {value.name: _rows_axis(value) for value in model.model.graph.outputs}
+    axes = {value.name: rows_axis(value.shape) for value in model.model.graph.outputs}
     thresholds = dict.fromkeys(model.exits, 0.0)
     fields = {**model.exits, FULL_MODEL_ID: model.full}
     last = 0
