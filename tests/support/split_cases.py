@@ -14,8 +14,8 @@ from etbac.contract import FULL_MODEL_ID
 from etbac.passes.exit_model import ExitModel, Segment
 from etbac.passes.gates import ExitPredictions, Gate, GateTape, add_gates
 from etbac.passes.infer_shapes import InferShapes
-from etbac.passes.name_batch import rows_axis
 from etbac.passes.model_passes import segment_passes
+from etbac.passes.name_batch import rows_axis
 from etbac.passes.split import split_at_exits
 
 BATCHES = (1, 2, 5, 8)
