@@ -22,7 +22,13 @@ PRECISION = 0.9968
 @click.argument("model")
 @click.option("--exits", callback=parse_ids, metavar="IDS", help="Exits to keep, like 3,7,12.  [default: all]")
 @engine_dir_option
-@click.option("--gate", metavar="NAME[:OPTION=VALUE,…]", help="The rule at every exit.  [default: max-prob]")
+@click.option(
+    "--gate",
+    "gates",
+    multiple=True,
+    metavar="[ID=]NAME[:OPTION=VALUE,…]",
+    help="The rule at every exit, or at one, like 3=max-prob:temperature=1.4.  [default: max-prob]",
+)
 @click.option("--exit", "named", multiple=True, metavar="ID=OUTPUT", help="An output of an ONNX file that is an exit.")
 @click.option(
     "--input-shape", "shapes", multiple=True, metavar="NAME:BxCxHxW", help="An input's shape; B is the batch."
@@ -43,7 +49,7 @@ def cli(
     model: str,
     exits: tuple[int, ...] | None,
     engine_dir: Path,
-    gate: str | None,
+    gates: tuple[str, ...],
     named: tuple[str, ...],
     shapes: tuple[str, ...],
     weights: Path | None,
@@ -66,7 +72,7 @@ def cli(
     from etbac.compiler import CompileOptions, compile_model
     from etbac.frontend.inputs import parse_input_shape
     from etbac.frontend.load import LoadOptions, load_model
-    from etbac.passes.gates.registry import parse as parse_gate
+    from etbac.passes.gates.registry import parse_all
 
     load = LoadOptions(
         exits=named,
@@ -75,9 +81,11 @@ def cli(
         factory=factory,
         trust=trust,
     )
+    gate, single_gates = parse_all(gates)
     options = CompileOptions(
         exits=exits,
-        gate=None if gate is None else parse_gate(gate),
+        gate=gate,
+        gates=single_gates,
         backend=backend,
         max_batch=max_batch,
         samples=_real_samples(model, data) if keep_samples else None,

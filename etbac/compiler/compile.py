@@ -41,12 +41,14 @@ MAX_BATCH = 32
 class CompileOptions:
     """How to compile.
 
-    `exits`: ids to keep, None for all. `gate`: for all exits, None for the default. `samples`: real inputs by name, to
-    be kept in the directory; None for made-up ones. `load`: how to read the model file. `hook`: called after each pass.
+    `exits`: ids to keep, None for all. `gates`: by exit id; the other exits have `gate`, None for the default.
+    `samples`: real inputs by name, to be kept in the directory; None for made-up ones. `load`: how to read the model
+    file. `hook`: called after each pass.
     """
 
     exits: Sequence[int] | None = None
     gate: Gate | None = None
+    gates: Mapping[int, Gate] = field(default_factory=dict)
     backend: str = registry.DEFAULT
     dtype: str = "fp32"
     max_batch: int = MAX_BATCH
@@ -74,17 +76,19 @@ def compile(
     example_inputs: Mapping[str, Any] | None = None,
     exits: Sequence[int] | None = None,
     gate: Gate | None = None,
+    gates: Mapping[int, Gate] | None = None,
     backend: str = registry.DEFAULT,
     max_batch: int = MAX_BATCH,
 ) -> EngineDir:
     """Compile `model` into `engine_dir` and return it.
 
     `model`: a model file, `package.module:factory`, or what `attach_exits` returned (then `example_inputs`, arrays or
-    tensors by name with two rows or more, are needed). `exits`: ids to keep, None for all. Raises EtbacError, with
-    whatever was in `engine_dir` unchanged; VerificationError where the chain is not the model.
+    tensors by name with two rows or more, are needed). `exits`: ids to keep, None for all. `gates`: by exit id;
+    the other exits have `gate`, or the default one. Raises EtbacError, with whatever was in `engine_dir` unchanged;
+    VerificationError where the chain is not the model.
     """
     load = LoadOptions(example_inputs=example_inputs)
-    options = CompileOptions(exits=exits, gate=gate, backend=backend, max_batch=max_batch, load=load)
+    options = CompileOptions(exits=exits, gate=gate, gates=gates or {}, backend=backend, max_batch=max_batch, load=load)
     return compile_model(_exit_model(model, load), Path(engine_dir), options).engine_dir
 
 
@@ -112,7 +116,7 @@ def write_chain(
     specs = exit_model.input_specs()
     full = whole_model(exit_model.copy(), options)
     kept = None if options.exits is None else tuple(options.exits)
-    exit_model = model_passes(exit_model, PassOptions(exits=kept, gate=options.gate, hook=options.hook))
+    exit_model = model_passes(exit_model, PassOptions(kept, options.gates, options.gate, options.hook))
     segments = [segment_passes(part, options.hook) for part in split_at_exits(exit_model, options.max_batch)]
     return segments, _add_files(writer, exit_model, segments, full, samples, specs, options)
 

@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 
 from onnx_ir.passes import common
 
+from etbac.errors import UsageError
 from etbac.passes.exit_model import ExitModel, Segment
 from etbac.passes.fold_batch_norm import FoldBatchNorm
 from etbac.passes.fold_constants import FoldConstants
@@ -81,6 +82,10 @@ def _after_gates(hook: Hook | None) -> Pipeline:
 
 
 def _gates(exit_model: ExitModel, options: PassOptions) -> dict[int, Gate]:
+    unknown = [exit_id for exit_id in options.gates if exit_id not in exit_model.exits]
+    if unknown:
+        kept = ", ".join(map(str, exit_model.exits)) or "none"
+        raise UsageError(f"a gate is named for exit {unknown[0]}, which is not kept; the exits kept are {kept}")
     without = [exit_id for exit_id in exit_model.exits if exit_id not in options.gates]
     other = options.gate or (default_gate(exit_model) if without else None)
     chosen = {exit_id: options.gates.get(exit_id, other) for exit_id in exit_model.exits}

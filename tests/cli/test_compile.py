@@ -92,6 +92,14 @@ def test_outputs_of_a_foreign_file_are_named_as_exits(model):
     assert EngineDir.open("engines").manifest.exits == (1, 2)
 
 
+def test_one_exit_may_have_a_gate_of_its_own(model):
+    done = run("compile", "model.onnx", "--gate", "margin", "--gate", "3=max-prob:temperature=1.4")
+    assert done.exit_code == 0
+    first, second, _ = EngineDir.open("engines").manifest.segments
+    assert (first.contract.gate["name"], first.contract.gate["temperature"]) == ("max-prob", 1.4)
+    assert (second.contract.gate["name"], second.contract.gate["temperature"]) == ("margin", 1.0)
+
+
 @pytest.mark.parametrize(
     ("arguments", "code", "says"),
     [
@@ -106,6 +114,15 @@ def test_outputs_of_a_foreign_file_are_named_as_exits(model):
         (("model.onnx", "--exits", "0,3"), 2, "exit ids start at 1"),
         (("model.onnx", "--max-batch", "0"), 2, "the largest batch must be 1 or more"),
         (("model.onnx", "--gate", "guess"), 2, "there is no gate 'guess'; there are max-prob"),
+        (
+            ("model.onnx", "--gate", "5=margin"),
+            2,
+            "a gate is named for exit 5, which is not kept; the exits kept are 3, 7",
+        ),
+        (("model.onnx", "--exits", "7", "--gate", "3=margin"), 2, "not kept; the exits kept are 7"),
+        (("model.onnx", "--gate", "3=margin", "--gate", "3=entropy"), 2, "exit 3 has a gate already"),
+        (("model.onnx", "--gate", "margin", "--gate", "entropy"), 2, "names 2 gates for all exits"),
+        (("model.onnx", "--gate", "3=max-prob:heat=2"), 2, "gate max-prob has no option 'heat'"),
         (("model.onnx", "--backend", "abacus"), 2, "there is no backend 'abacus'"),
         (("model.onnx", "--engine-dir", "text.pt"), 1, "is a file, not a directory"),
         ((".",), 1, "is a folder"),

@@ -154,6 +154,21 @@ def test_each_gates_options_stand_in_the_manifest(exit_model, tmp_path, gate):
     assert directory.manifest.segments[0].contract.gate["name"] == gate.split(":")[0]
 
 
+def test_a_gate_of_one_exit_decides_there_alone(exit_model, tmp_path):
+    first, *others = exit_model.exits
+    images = make_images(5)
+    confidences = {}
+    for name, gates in {"plain": {}, "warm": {first: parse("max-prob:temperature=3")}}.items():
+        etbac.compile(exit_model.copy(), tmp_path / name, gates=gates)
+        with load(tmp_path / name) as chain:
+            confidences[name] = chain.run_all(images).confidence
+    ids = list(exit_model.exits)
+    assert (confidences["warm"][ids.index(first)] < confidences["plain"][ids.index(first)]).all()
+    for other in others:
+        place = ids.index(other)
+        np.testing.assert_array_equal(confidences["warm"][place], confidences["plain"][place])
+
+
 def _module():
     return importlib.import_module("etbac.compiler.compile")
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import fields
 from importlib import import_module
 from importlib.metadata import entry_points
@@ -64,6 +64,24 @@ def parse(text: str) -> Gate:
             raise UsageError(f"--gate {text}: write options as name=value, like {name}:{part}=…")
         options[option.strip()] = _number(value.strip())
     return create(name.strip(), options)
+
+
+def parse_all(texts: Sequence[str]) -> tuple[Gate | None, dict[int, Gate]]:
+    """Every `--gate` as typed: the one for all exits (None if there is none), and those of one exit, `3=margin`."""
+    everywhere: list[Gate] = []
+    single: dict[int, Gate] = {}
+    for text in texts:
+        number, equals, rest = text.partition("=")
+        if not equals or not number.strip().isdecimal():
+            everywhere.append(parse(text))
+            continue
+        exit_id = int(number)
+        if exit_id in single:
+            raise UsageError(f"--gate {text}: exit {exit_id} has a gate already; name one for each exit")
+        single[exit_id] = parse(rest)
+    if len(everywhere) > 1:
+        raise UsageError(f"--gate names {len(everywhere)} gates for all exits; for a single exit write --gate ID=NAME")
+    return next(iter(everywhere), None), single
 
 
 def _checked(name: str, option: str, value: Any, kind: Any) -> Any:
