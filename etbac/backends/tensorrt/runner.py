@@ -19,6 +19,8 @@ from etbac.errors import EtbacError, InputError
 
 READ_BY_HOST = (CONFIDENCE, EXIT_MASK)
 MOST_GRAPHS = 256
+DAMAGED = ("Serialization", "readHeader", "empty memory buffer")
+"""What TensorRT's errors about a file that is no whole engine have in them."""
 
 Shape = tuple[int, ...]
 
@@ -185,7 +187,7 @@ def _deserialize(flavour: Flavour, path: Path, own_code: bool) -> Any:
         engine = runtime.deserialize_cuda_engine(content)
         if engine is not None:
             return engine
-        if not content or any("Serialization" in error for error in log.errors):
+        if any(word in error for error in log.errors for word in DAMAGED):
             raise EtbacError(f"{path} is no whole engine of {flavour.name} {trt.__version__}; compile again")
         if first_gpu() is None:
             raise EtbacError(f"backend {flavour.name}: running {path.name} needs an NVIDIA GPU, and there is none here")

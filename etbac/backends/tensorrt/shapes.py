@@ -11,7 +11,7 @@ from etbac.contract import KEEP
 from etbac.errors import BackendRefusal, UsageError
 
 BATCH, POOL = "batch", "slots"
-"""What the splitter calls the batch (of the first segment's inputs, and of `keep`) and a boundary tensor's rows."""
+"""What the splitter calls the batch, and the rows of the boundary tensors that a segment is given."""
 
 Range = tuple[int, int, int]
 
@@ -37,8 +37,8 @@ def read_inputs(network: Any) -> list[Input]:
 
 
 def profile_shapes(inputs: Sequence[Input], options: BuildOptions, file: str) -> Mapping[str, Shapes]:
-    """`batch` is 1 … max_batch, most often max_batch. A later segment, which has `keep`, takes boundary tensors as
-    whole pools of max_batch rows.
+    """The batch is 1 … max_batch, most often max_batch. A later segment, which has `keep`, takes as many of the rows
+    of its boundary tensors, which are whole pools of max_batch rows.
 
     Raises UsageError that names a dimension without a range, BackendRefusal for an input that is read as a shape.
     """
@@ -67,9 +67,9 @@ def _range(given: Input, axis: int, options: BuildOptions, is_later: bool, file:
         return size, size, size
     if size in options.dims:
         return options.dims[size]
-    if size == BATCH:
+    if given.name == KEEP or (size == BATCH and not is_later):
         return 1, most, most
-    if is_later and axis == 0 and size == POOL:
+    if is_later and axis == 0 and size in (BATCH, POOL):
         return most, most, most
     raise UsageError(
         f"{file}: dimension {size!r} (axis {axis} of input {given.name!r}) is dynamic; "
