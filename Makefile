@@ -35,8 +35,12 @@ zoo: $(READY)
 test: $(READY)
 	$(call verdict,make test; missed: 0 of 0 measures,$(PYTEST) -n 2)
 
+# A test that passed is not run again until a source file changes. QUICK=1: the first case of each test.
+LONG := $(PYTEST) -n 2 -m long --ignore tests/passes/test_mutants.py --finished results/test-long.json
+QUICKLY := $(filter-out 0,$(QUICK))
+
 test-long: $(READY)
-	$(call verdict,make test-long; missed: 0 of 0 measures,$(PYTEST) -n 2 -m long --ignore tests/passes/test_mutants.py)
+	$(call verdict,$(if $(QUICKLY),QUICK )make test-long; missed: 0 of 0 measures,$(LONG) $(if $(QUICKLY),--first-cases))
 
 test-mutants: $(READY)
 	$(call verdict,make test-mutants; missed: 0 of 0 measures,$(PYTEST) -m "long or not long" tests/passes/test_mutants.py)

@@ -3,3 +3,5 @@
 from __future__ import annotations
 
 import onnxruntime  # noqa: F401
+
+pytest_plugins = ["support.finished"]

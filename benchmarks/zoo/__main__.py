@@ -51,13 +51,14 @@ def main(names: Sequence[str]) -> int:
     for measure in found:
         console.print(str(measure))
     passed = all(row["passed"] for row in rows)
-    console.print(verdict("make zoo", passed, found))
+    console.print(verdict(f"{'QUICK ' if quick else ''}make zoo", passed, found))
     return 0 if passed else 1
 
 
 def _row(entry: Entry, store: Store) -> dict[str, Any]:
     done = store.get(entry.name)
     if done is not None:
+        console.print(f"{entry.name}: done before, on these sources; {RESULTS} has it")
         return done
     console.print(f"… {entry.name}")
     row = _measured(entry.name)

@@ -1,10 +1,11 @@
-"""Finished rows, kept between runs: by name and the hash of everything that they depend on."""
+"""Finished work, kept between runs: by name and the hash of everything that it depends on."""
 
 from __future__ import annotations
 
 import hashlib
 import json
 import os
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -12,12 +13,13 @@ import benchmarks
 import etbac
 
 SOURCES = (Path(etbac.__file__).parent, Path(benchmarks.__path__[0], "zoo"))
+"""The product and the zoo."""
 
 
-def source_hash() -> str:
-    """SHA-256 of the Python files of the product and of the zoo."""
+def source_hash(folders: Sequence[Path] = SOURCES) -> str:
+    """SHA-256 of the Python files in these folders."""
     digest = hashlib.sha256()
-    for folder in SOURCES:
+    for folder in folders:
         for path in sorted(folder.rglob("*.py")):
             digest.update(path.relative_to(folder).as_posix().encode() + b"\0")
             digest.update(path.read_bytes() + b"\0")
