@@ -8,9 +8,9 @@ from __future__ import annotations
 
 from pathlib import Path
 
-import etbac
 import pytest
 
+import etbac
 from benchmarks.zoo.store import Store, source_hash
 
 SOURCES = (Path(etbac.__file__).parent, Path(__file__).parents[1])
