@@ -109,6 +109,7 @@ class Manifest:
     `source`: {"path", "sha256", "kind"} of the model file. `inputs`: every input that the model has, in its order,
     also those that nothing reads. `preprocessing`: how a folder of files becomes inputs, as data. `files`: name ->
     SHA-256 (hex) of every file that the directory's users read. `plan`: the name of the plan in force, or None.
+    `engines`: the name of the set of engines in force; None where the portable sources run on ONNX Runtime.
     """
 
     source: Mapping[str, Any]
@@ -125,6 +126,7 @@ class Manifest:
     files: Mapping[str, str]
     preprocessing: Mapping[str, Any] = field(default_factory=dict)
     plan: str | None = None
+    engines: str | None = None
 
     @cached_property
     def exits(self) -> tuple[int, ...]:
@@ -149,6 +151,7 @@ class Manifest:
             "max_batch": self.max_batch,
             "preprocessing": dict(self.preprocessing),
             "plan": self.plan,
+            "engines": self.engines,
             "files": dict(sorted(self.files.items())),
         }
 
@@ -166,6 +169,7 @@ class Manifest:
             max_batch=data["max_batch"],
             preprocessing=dict(data["preprocessing"]),
             plan=data["plan"],
+            engines=data["engines"],
             files=dict(data["files"]),
         )
 

@@ -88,21 +88,21 @@ def _compiled(name: str, build: Builder, folder: Path) -> dict[str, Any]:
         built = peak_bytes()
         reset_peak()
         began, busy = time.perf_counter(), time.process_time()
-        segments, manifest = write_chain(writer, subject.exit_model, samples, options)
+        written = write_chain(writer, subject.exit_model, samples, options)
         compile_seconds, processor_seconds = time.perf_counter() - began, time.process_time() - busy
         peak = peak_bytes()
-        with Chain(writer.stage(manifest), registry.get(options.backend)) as chain:
+        with Chain(writer.stage(written.manifest)) as chain:
             report = verify_chain(chain, reference, {chosen: draws[chosen]}, BATCHES)
 
-    contracts = [segment.contract for segment in segments]
+    contracts = [segment.contract for segment in written.segments]
     worst = max(report.checks, key=lambda check: check.difference)
     return {
         "name": name,
         "passed": report.largest <= TOLERANCE,
         "note": "" if report.largest <= TOLERANCE else f"{worst.what}, batch {worst.batch}",
         "parameters": parameters,
-        "exits": manifest.exits,
-        "segments": len(segments),
+        "exits": written.manifest.exits,
+        "segments": len(written.segments),
         "boundary": tuple(boundary_bytes(contract, options.max_batch) for contract in contracts[:-1]),
         "naive": tuple(naive),
         "difference": report.largest,

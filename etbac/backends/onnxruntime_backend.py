@@ -1,17 +1,20 @@
-"""ONNX Runtime on the CPU: runs the portable source as it is, all sessions of the process on one thread pool."""
+"""ONNX Runtime: runs ONNX sources as they are, all sessions of the process on one thread pool."""
 
 from __future__ import annotations
 
 import functools
 import os
 import sys
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from platform import machine
 from types import ModuleType, TracebackType
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
-from etbac.backends.interface import Array, Arrays, Availability, BuildOptions, Engine
+import numpy as np
+
+from etbac.backends.interface import Array, Availability, BuildOptions, Engine, Int8Options, Tensor
 from etbac.errors import EtbacError, MissingPackageError, UsageError
 
 if TYPE_CHECKING:
@@ -19,6 +22,16 @@ if TYPE_CHECKING:
 
 INSTALL = "pip install 'etbac[cpu]'"
 THREADS_VARIABLE = "ETBAC_THREADS"
+DEVICE_VARIABLE = "ETBAC_DEVICE"
+DTYPES = ("fp32", "fp16", "int8")
+_DTYPES = ", ".join(DTYPES)
+WEIGHT_BITS = "bits of int8 weights"
+PROVIDERS: dict[str, list[Any]] = {
+    "cpu": ["CPUExecutionProvider"],
+    # an exhaustive search for each new shape takes hundreds of milliseconds, and every batch size is a new shape
+    "cuda": [("CUDAExecutionProvider", {"cudnn_conv_algo_search": "HEURISTIC"}), "CPUExecutionProvider"],
+}
+X86 = ("x86_64", "AMD64")
 _DISTRIBUTIONS = ("onnxruntime", "onnxruntime-gpu")
 
 
@@ -35,9 +48,10 @@ class ThreadPool:
 
 
 class OnnxRuntimeBackend:
-    """Backend `onnxruntime`, for device `cpu` and dtype `fp32`."""
+    """Backend `onnxruntime`, for the device `cuda` where there is one and for `cpu`; in fp32, fp16 and int8."""
 
     name = "onnxruntime"
+    runs_sources = True
 
     def available(self) -> Availability:
         found = _installed_version()
@@ -45,46 +59,67 @@ class OnnxRuntimeBackend:
             return Availability(False, None, "cpu", "not installed", INSTALL)
         try:
             pool = thread_pool()
+            device = device_here()
         except EtbacError as error:
             return Availability(False, found, "cpu", str(error), INSTALL)
+        except Exception as error:  # whatever a broken library raises
+            return Availability(False, found, "cpu", _one_line(error), INSTALL)
         threads = f"{pool.threads} thread{'s' if pool.threads > 1 else ''}"
         sharing = (
             "one pool" if pool.shared else "a pool for each session, not spinning: this program has its own sessions"
         )
-        return Availability(True, found, "cpu", f"{threads}, {sharing}", INSTALL)
+        return Availability(True, found, device, f"{threads}, {sharing}", INSTALL)
 
     def device(self, dtype: str) -> str:
-        if dtype != "fp32":
-            raise UsageError(f"--dtype {dtype}: backend {self.name} runs fp32 only")
-        return "cpu"
+        if dtype not in DTYPES:
+            raise UsageError(f"--dtype {dtype}: backend {self.name} has no arithmetic for it; it has {_DTYPES}")
+        return device_here()
+
+    def int8_options(self) -> Int8Options:
+        return Int8Options(seven_bit_weights=_saturates())
 
     def made_for(self, options: BuildOptions) -> Mapping[str, str]:
-        return {"version": str(_installed_version())}
+        """Sources are no engines: they run with any version and on any processor, but for one thing in int8."""
+        return {WEIGHT_BITS: "7" if _saturates() else "8"} if options.dtype == "int8" else {}
 
     def unfit(self, made_for: Mapping[str, str]) -> str | None:
+        if made_for.get(WEIGHT_BITS) == "8" and _saturates():
+            return "its int8 weights have 8 bits, whose sums saturate on this processor, which has no VNNI"
         return None
 
     def build(self, source: Path, options: BuildOptions, folder: Path) -> Engine:
         return Engine(self.name, self.device(options.dtype), options.dtype, source)
 
-    def load(self, engine: Engine) -> OnnxRuntimeRunner:
-        return OnnxRuntimeRunner(engine.path)
+    def load(self, engine: Engine) -> OnnxRuntimeRunner | BoundRunner:
+        device = device_here()
+        session = _create_session(engine.path, device)
+        return OnnxRuntimeRunner(engine.path, session) if device == "cpu" else BoundRunner(engine.path, session, device)
 
 
 class OnnxRuntimeRunner:
-    """A session. Runs are thread-safe; they differ from one another only in their inputs."""
+    """A session on the CPU. Runs are thread-safe; they differ from one another only in their inputs.
 
-    def __init__(self, path: Path) -> None:
+    Arrays go in and out as they are: binding them to buffers that are used again is not faster here
+    (`make bench-backends` prints both).
+    """
+
+    def __init__(self, path: Path, session: onnxruntime.InferenceSession) -> None:
         self._path = path
-        self._session: onnxruntime.InferenceSession | None = _create_session(path)
+        self._session: onnxruntime.InferenceSession | None = session
 
-    def run(self, inputs: Arrays, outputs: tuple[str, ...]) -> list[Array]:
+    def run(self, inputs: Mapping[str, Tensor], outputs: tuple[str, ...]) -> Sequence[Tensor]:
         if self._session is None:
             raise EtbacError(f"{self._path.name} was closed; open the chain again")
         try:
-            results: list[Array] = self._session.run(outputs, inputs)
+            return self._run(self._session, inputs, outputs)
         except Exception as error:
             raise EtbacError(f"ONNX Runtime failed on {self._path.name}: {_one_line(error)}") from error
+
+    def _run(
+        self, session: onnxruntime.InferenceSession, inputs: Mapping[str, Tensor], outputs: tuple[str, ...]
+    ) -> Sequence[Tensor]:
+        arrays = {name: value if type(value) is np.ndarray else np.asarray(value) for name, value in inputs.items()}
+        results: Sequence[Tensor] = session.run(outputs, arrays)
         return results
 
     def close(self) -> None:
@@ -99,6 +134,62 @@ class OnnxRuntimeRunner:
         self.close()
 
 
+class BoundRunner(OnnxRuntimeRunner):
+    """A session whose outputs stay on its device, in memory that its arena uses again, until somebody reads them."""
+
+    def __init__(self, path: Path, session: onnxruntime.InferenceSession, device: str) -> None:
+        super().__init__(path, session)
+        self._device = device
+
+    def _run(
+        self, session: onnxruntime.InferenceSession, inputs: Mapping[str, Tensor], outputs: tuple[str, ...]
+    ) -> Sequence[Tensor]:
+        binding = session.io_binding()
+        for name, value in inputs.items():
+            if isinstance(value, BoundTensor):
+                binding.bind_ortvalue_input(name, value.value)
+            else:
+                binding.bind_cpu_input(name, np.ascontiguousarray(value))
+        for name in outputs:
+            binding.bind_output(name, self._device)
+        session.run_with_iobinding(binding)
+        return [BoundTensor(value) for value in binding.get_outputs()]
+
+
+@dataclass(frozen=True)
+class BoundTensor:
+    """A tensor on ONNX Runtime's device."""
+
+    value: onnxruntime.OrtValue
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        return tuple(self.value.shape())
+
+    def __array__(self, dtype: Any = None, copy: bool | None = None) -> Array:
+        array: Array = self.value.numpy()
+        return array if dtype is None else array.astype(dtype, copy=False)
+
+
+@functools.cache
+def device_here() -> str:
+    """$ETBAC_DEVICE, or "cuda" where ONNX Runtime can put a tensor there, else "cpu"."""
+    asked = os.environ.get(DEVICE_VARIABLE)
+    if asked not in (None, "cpu", "cuda"):
+        raise UsageError(f"{DEVICE_VARIABLE}={asked}: write cpu or cuda")
+    if asked == "cpu":
+        return "cpu"
+    thread_pool()
+    ort = _onnxruntime()
+    try:
+        ort.OrtValue.ortvalue_from_numpy(np.zeros(1, np.float32), "cuda", 0)
+    except Exception as error:
+        if asked is None:
+            return "cpu"
+        raise EtbacError(f"{DEVICE_VARIABLE}=cuda: ONNX Runtime finds no GPU ({_one_line(error)})") from None
+    return "cuda"
+
+
 @functools.cache
 def thread_pool() -> ThreadPool:
     """Set up this process's thread pool on the first call; the same answer ever after.
@@ -108,7 +199,7 @@ def thread_pool() -> ThreadPool:
     has imported onnxruntime by itself, and may make such sessions, its pool is left alone.
     """
     programs_own = "onnxruntime" in sys.modules
-    threads = _thread_count()
+    threads = thread_count()
     ort = _onnxruntime()
     if programs_own:
         return ThreadPool(threads, shared=False)
@@ -116,7 +207,7 @@ def thread_pool() -> ThreadPool:
     return ThreadPool(threads, shared=True)
 
 
-def _create_session(path: Path) -> onnxruntime.InferenceSession:
+def _create_session(path: Path, device: str) -> onnxruntime.InferenceSession:
     pool = thread_pool()
     ort = _onnxruntime()
     options = ort.SessionOptions()
@@ -128,7 +219,7 @@ def _create_session(path: Path) -> onnxruntime.InferenceSession:
         options.inter_op_num_threads = 1
         options.add_session_config_entry("session.intra_op.allow_spinning", "0")
     try:
-        return ort.InferenceSession(str(path), options, providers=["CPUExecutionProvider"])
+        return ort.InferenceSession(str(path), options, providers=PROVIDERS[device])
     except Exception as error:
         raise EtbacError(f"ONNX Runtime cannot load {path}: {_one_line(error)}") from error
 
@@ -157,7 +248,7 @@ def _installed_version() -> str | None:
     return None
 
 
-def _thread_count() -> int:
+def thread_count() -> int:
     """$ETBAC_THREADS, or the physical cores that this process may use."""
     text = os.environ.get(THREADS_VARIABLE)
     if text is None:
@@ -174,6 +265,12 @@ def _physical_cores() -> int:
     allowed = os.sched_getaffinity(0)
     siblings = {_read(f"/sys/devices/system/cpu/cpu{cpu}/topology/thread_siblings_list") or str(cpu) for cpu in allowed}
     return len(siblings)
+
+
+@functools.cache
+def _saturates() -> bool:
+    """Whether sums of two products of 8-bit numbers saturate: x86 without VNNI, or with what cannot be told."""
+    return machine() in X86 and "vnni" not in (_read("/proc/cpuinfo") or "")
 
 
 def _read(path: str) -> str | None:

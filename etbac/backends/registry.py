@@ -14,6 +14,8 @@ BUILT_IN = {
     "onnxruntime": "etbac.backends.onnxruntime_backend:OnnxRuntimeBackend",
     "tensorrt-rtx": "etbac.backends.tensorrt.backend:TensorRtRtx",
     "tensorrt": "etbac.backends.tensorrt.backend:TensorRt",
+    "openvino": "etbac.backends.openvino_backend:OpenVinoBackend",
+    "reference": "etbac.backends.reference_backend:ReferenceBackend",
 }
 DEFAULT = "onnxruntime"
 

@@ -7,7 +7,7 @@ load_model ─> uncut copy (the reference) ─┐
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -15,7 +15,8 @@ import numpy as np
 import onnx_ir as ir
 
 from etbac.backends import registry
-from etbac.compiler.serialization import add_models
+from etbac.compiler.engines import Built, EngineOptions, build_engines
+from etbac.compiler.serialization import Stored, add_models
 from etbac.contract import Manifest, SegmentEntry, TensorSpec
 from etbac.engine_dir import EngineDir, Writer
 from etbac.errors import UsageError
@@ -42,15 +43,14 @@ class CompileOptions:
     """How to compile.
 
     `exits`: ids to keep, None for all. `gates`: by exit id; the other exits have `gate`, None for the default.
-    `samples`: real inputs by name, to be kept in the directory; None for made-up ones. `load`: how to read the model
-    file. `hook`: called after each pass.
+    `samples`: real inputs by name, to be kept in the directory; None for made-up ones. `engines`: what to build them
+    with. `load`: how to read the model file. `hook`: called after each pass.
     """
 
     exits: Sequence[int] | None = None
     gate: Gate | None = None
     gates: Mapping[int, Gate] = field(default_factory=dict)
-    backend: str = registry.DEFAULT
-    dtype: str = "fp32"
+    engines: EngineOptions = field(default_factory=EngineOptions)
     max_batch: int = MAX_BATCH
     samples: Inputs | None = None
     load: LoadOptions = field(default_factory=LoadOptions)
@@ -60,12 +60,14 @@ class CompileOptions:
 @dataclass(frozen=True)
 class Compiled:
     """What a compilation made: the directory, the model with its gates and the segments that it was cut into, how the
-    chain compared, and whether a plan was dropped."""
+    chain compared, what became of each engine (nothing was built where the portable sources are all), and whether a
+    plan was dropped."""
 
     engine_dir: EngineDir
     exit_model: ExitModel
     segments: Sequence[Segment]
     report: Report
+    built: Sequence[Built]
     dropped_plan: bool
 
 
@@ -78,17 +80,25 @@ def compile(
     gate: Gate | None = None,
     gates: Mapping[int, Gate] | None = None,
     backend: str = registry.DEFAULT,
+    dtype: str = "fp32",
+    keep_fp32: str | None = None,
+    fallback: bool = False,
+    calibration: Inputs | None = None,
     max_batch: int = MAX_BATCH,
 ) -> EngineDir:
     """Compile `model` into `engine_dir` and return it.
 
     `model`: a model file, `package.module:factory`, or what `attach_exits` returned (then `example_inputs`, arrays or
     tensors by name with two rows or more, are needed). `exits`: ids to keep, None for all. `gates`: by exit id;
-    the other exits have `gate`, or the default one. Raises EtbacError, with whatever was in `engine_dir` unchanged;
-    VerificationError where the chain is not the model.
+    the other exits have `gate`, or the default one. `backend`, `dtype`, `keep_fp32`, `fallback`, `calibration`: see
+    EngineOptions. Raises EtbacError, with whatever was in `engine_dir` unchanged; VerificationError where the chain
+    is not the model.
     """
     load = LoadOptions(example_inputs=example_inputs)
-    options = CompileOptions(exits=exits, gate=gate, gates=gates or {}, backend=backend, max_batch=max_batch, load=load)
+    engines = EngineOptions(backend, dtype, keep_fp32, fallback, calibration)
+    options = CompileOptions(
+        exits=exits, gate=gate, gates=gates or {}, engines=engines, max_batch=max_batch, load=load
+    )
     return compile_model(_exit_model(model, load), Path(engine_dir), options).engine_dir
 
 
@@ -99,17 +109,32 @@ def compile_model(exit_model: ExitModel, path: Path, options: CompileOptions) ->
     with UncutModel(exit_model) as reference, Writer(path) as writer:
         draws = all_draws(specs, reference, options.samples)
         samples = draws["made-up"](SAMPLES) if options.samples is None else options.samples
-        segments, manifest = write_chain(writer, exit_model, samples, options)
-        with Chain(writer.stage(manifest), registry.get(options.backend)) as chain:
+        written = write_chain(writer, exit_model, samples, options)
+        with Chain(writer.stage(written.manifest)) as chain:
             report = verify_chain(chain, reference, draws, sorted({*BATCHES, options.max_batch})).require()
+        manifest, built = _with_engines(writer, written, options)
         committed = writer.commit(manifest)
-        return Compiled(committed, exit_model, segments, report, writer.dropped_plan)
+        return Compiled(committed, exit_model, written.segments, report, built, writer.dropped_plan)
 
 
-def write_chain(
-    writer: Writer, exit_model: ExitModel, samples: Inputs, options: CompileOptions
-) -> tuple[Sequence[Segment], Manifest]:
-    """Passes, split and files, not verified and not in force: the segments and the manifest that lists them.
+def _with_engines(writer: Writer, written: Written, options: CompileOptions) -> tuple[Manifest, Sequence[Built]]:
+    if options.engines.are_portable:
+        return written.manifest, ()
+    name, built = build_engines(writer, written.sources, written.segments, options.max_batch, options.engines)
+    return replace(written.manifest, engines=name), built
+
+
+@dataclass(frozen=True)
+class Written:
+    """Segments, their portable sources and the full model's, and the manifest that lists them, not yet in force."""
+
+    segments: Sequence[Segment]
+    sources: Sequence[Stored]
+    manifest: Manifest
+
+
+def write_chain(writer: Writer, exit_model: ExitModel, samples: Inputs, options: CompileOptions) -> Written:
+    """Passes, split and files, not verified and not in force.
 
     `exit_model` is changed in place; `samples` become the directory's own inputs.
     """
@@ -118,7 +143,7 @@ def write_chain(
     kept = None if options.exits is None else tuple(options.exits)
     exit_model = model_passes(exit_model, PassOptions(kept, options.gates, options.gate, options.hook))
     segments = [segment_passes(part, options.hook) for part in split_at_exits(exit_model, options.max_batch)]
-    return segments, _add_files(writer, exit_model, segments, full, samples, specs, options)
+    return _add_files(writer, exit_model, segments, full, samples, specs, options)
 
 
 def whole_model(exit_model: ExitModel, options: CompileOptions) -> ir.Model:
@@ -163,11 +188,12 @@ def _add_files(
     samples: Inputs,
     specs: tuple[TensorSpec, ...],
     options: CompileOptions,
-) -> Manifest:
+) -> Written:
     stems = [f"segment-{segment.contract.index:02d}" for segment in segments]
     models: list[ir.Model] = [segment.model for segment in segments]
-    *files, full_file = add_models(writer, [*zip(stems, models, strict=True), ("full", full)])
-    return Manifest(
+    sources = add_models(writer, [*zip(stems, models, strict=True), ("full", full)])
+    *files, full_file = (source.file for source in sources)
+    manifest = Manifest(
         source=exit_model.source,
         task=exit_model.task,
         metric=exit_model.metric,
@@ -180,3 +206,4 @@ def _add_files(
         files={},
         preprocessing=exit_model.preprocessing,
     )
+    return Written(segments, sources, manifest)

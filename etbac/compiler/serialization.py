@@ -1,38 +1,62 @@
-"""ONNX models as files: all of a directory's models share one file of weights."""
+"""ONNX models as files: all models of a folder share one file of weights."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+import hashlib
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import suppress
+from dataclasses import dataclass
 
 import onnx_ir as ir
 
-from etbac.engine_dir import Writer
+from etbac.engine_dir import Slot, Writer
 
 EXTERNAL_FROM = 1024
 """Bytes from which a tensor goes into the weights file; smaller ones stay in the graph, for shape inference to see."""
 
 
-def add_models(writer: Writer, models: Sequence[tuple[str, ir.Model]]) -> list[str]:
-    """Store each (stem, model) as `<stem>.<hash>.onnx`, their large initialisers once in the weights file.
+@dataclass(frozen=True)
+class Stored:
+    """A model's file, and `key`: the hash of its graph and weights, wherever its weights lie."""
 
-    Returns the files' names. The models' initialisers refer to the weights file afterwards.
+    file: str
+    key: str
+
+
+def add_models(writer: Writer, models: Sequence[tuple[str, ir.Model]], folder: str = "") -> list[Stored]:
+    """Store each (stem, model) as `<folder>/<stem>.<hash>.onnx`, their large initialisers once in the weights file.
+
+    The models' initialisers refer to the weights file afterwards.
     """
     large = list(_large_initializers(models))
     once = {id(tensor): tensor for _, tensor in large}
-    location, slots = writer.add_weights((str(key), _read(tensor)) for key, tensor in once.items())
-    for value, tensor in large:
-        slot, shape = slots[str(id(tensor))], ir.Shape(tensor.shape.numpy())
-        value.const_value = ir.ExternalTensor(
-            location,
-            slot.offset,
-            slot.length,
-            tensor.dtype,
-            shape=shape,
-            name=str(value.name),
-            base_dir=writer.path,
-        )
-    return [writer.add(stem, ".onnx", ir.to_proto(model).SerializeToString()) for stem, model in models]
+    location, slots = writer.add_weights(((str(key), _read(tensor)) for key, tensor in once.items()), folder)
+
+    def refer(where: Callable[[Slot], tuple[str, int]]) -> None:
+        for value, tensor in large:
+            slot, shape = slots[str(id(tensor))], ir.Shape(tensor.shape.numpy())
+            file, offset = where(slot)
+            value.const_value = ir.ExternalTensor(
+                file,
+                offset,
+                slot.length,
+                tensor.dtype,
+                shape=shape,
+                name=str(value.name),
+                base_dir=writer.path / folder,
+            )
+
+    refer(lambda slot: (slot.sha256, 0))
+    keys = [hashlib.sha256(_bytes(model)).hexdigest() for _, model in models]
+    refer(lambda slot: (location, slot.offset))
+    prefix = f"{folder}/" if folder else ""
+    files = [writer.add(prefix + stem, ".onnx", _bytes(model)) for stem, model in models]
+    return [Stored(file, key) for file, key in zip(files, keys, strict=True)]
+
+
+def _bytes(model: ir.Model) -> bytes:
+    data: bytes = ir.to_proto(model).SerializeToString(deterministic=True)
+    return data
 
 
 def _read(tensor: ir.TensorProtocol) -> bytes:

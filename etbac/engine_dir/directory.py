@@ -14,6 +14,7 @@ import numpy.typing as npt
 
 from etbac.contract import SCHEMA_VERSION, Manifest, Plan
 from etbac.engine_dir import names, sealed
+from etbac.engine_dir.engine_set import EngineSet
 from etbac.errors import EngineDirError
 
 _BLOCK = 1 << 20
@@ -99,6 +100,14 @@ class EngineDir:
             return None
         profile: dict[str, Any] = json.loads(self.check(file).read_bytes())
         return profile
+
+    def engine_sets(self) -> dict[str, EngineSet]:
+        """Every set of engines, by the name of its file; the engines themselves are not yet checked."""
+        return {name: self.read_set(name) for name in self.manifest.files if names.is_set(name)}
+
+    def read_set(self, name: str) -> EngineSet:
+        """The set of engines written as `name`; raises EngineDirError if the file has changed."""
+        return EngineSet.from_json(json.loads(self.check(name).read_bytes()))
 
     def read_samples(self) -> dict[str, npt.NDArray[Any]]:
         """The directory's own inputs, by input name."""

@@ -9,11 +9,17 @@ MANIFEST = "manifest.json"
 READINGS = "readings.json"
 LOCK = ".lock"
 TEMPORARY = ".etbac-tmp"
-FOLDERS = ("plans", "profiles")
+FOLDERS = ("plans", "profiles", "engines/*")
+"""Patterns of the folders whose files etbac names."""
+ENGINES = "engines"
+SET = "engines"
+"""Stem, inside its folder, of the file that lists a set of engines."""
 
+_WORDS = r"[A-Za-z0-9_]+(?:-[A-Za-z0-9_]+)*"
 _HASHED = re.compile(
-    r"(?P<stem>segment-\d{2,}|weights|full|samples|(?:plans|profiles)/[A-Za-z0-9_]+(?:-[A-Za-z0-9_]+)*)"
-    r"\.[0-9a-f]{8}(?P<suffix>\.(?:onnx|bin|npz|json|csv))"
+    rf"(?P<stem>(?:{ENGINES}/{_WORDS}/)?(?:segment-\d{{2,}}|weights|full)|{ENGINES}/{_WORDS}/(?:{SET}|timing)"
+    rf"|samples|(?:plans|profiles)/{_WORDS})"
+    r"\.[0-9a-f]{8}(?P<suffix>\.[a-z0-9]{1,16})"
 )
 
 
@@ -37,6 +43,21 @@ def without_hash(name: str) -> tuple[str, str]:
     """(stem, suffix): what stays the same when a file's content changes."""
     match = _HASHED.fullmatch(name)
     return (match["stem"], match["suffix"]) if match else (name, "")
+
+
+def folder_of_set(backend: str, device: str, dtype: str) -> str:
+    return f"{ENGINES}/{backend}-{device}-{dtype}"
+
+
+def folder(name: str) -> str:
+    """"" for a file in the root."""
+    parent = PurePosixPath(name).parent.as_posix()
+    return "" if parent == "." else parent
+
+
+def is_set(name: str) -> bool:
+    """Whether it is the file that lists a set of engines."""
+    return without_hash(name) == (f"{folder(name)}/{SET}", ".json") and name.startswith(f"{ENGINES}/")
 
 
 def in_root(name: str) -> bool:

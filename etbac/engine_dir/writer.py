@@ -17,20 +17,23 @@ import numpy.typing as npt
 
 from etbac.contract import Manifest, Plan
 from etbac.engine_dir import names, sealed
+from etbac.engine_dir.engine_set import EngineSet
 from etbac.engine_dir.directory import EngineDir, parse_manifest, read_manifest_bytes, read_readings, sha256_of
 from etbac.engine_dir.storage import Chunk, Storage
 from etbac.errors import EngineDirError
 
 _PAGE, _CACHE_LINE = 4096, 64
+_COPIED = 1 << 20
 _OWN_BEGINNING = b'{\n  "schema": '
 
 
 @dataclass(frozen=True)
 class Slot:
-    """Where a tensor's bytes are in the weights file."""
+    """Where a tensor's bytes are in the weights file, and their SHA-256 (hex)."""
 
     offset: int
     length: int
+    sha256: str
 
 
 class Writer:
@@ -80,14 +83,28 @@ class Writer:
         """Store `data` as `<stem>.<hash>…<suffix>`; returns that name."""
         return self._add(stem, suffix, [data])
 
-    def add_weights(self, tensors: Iterable[tuple[str, bytes | npt.NDArray[Any]]]) -> tuple[str, dict[str, Slot]]:
+    def add_file(self, stem: str, suffix: str, path: Path) -> str:
+        """Store a copy of the file at `path`; returns its name here."""
+        with path.open("rb") as file:
+            return self._add(stem, suffix, iter(lambda: file.read(_COPIED), b""))
+
+    def keep(self, name: str) -> None:
+        """Take over a file of the manifest in force as it is."""
+        if self.manifest is None:
+            raise ValueError(f"there is no manifest in force that {name} could be taken over from")
+        self._added[name] = self.manifest.files[name]
+
+    def add_weights(
+        self, tensors: Iterable[tuple[str, bytes | npt.NDArray[Any]]], folder: str = ""
+    ) -> tuple[str, dict[str, Slot]]:
         """Store tensors' bytes, little-endian and in C order, in one file, equal contents once, taking them one by one.
 
-        Returns the file's name and each tensor's place in it: an ONNX external-data reference is that name, `offset`
-        and `length`. Large tensors start at a page, so that they can be mapped; small ones at a cache line.
+        Returns the file's name in `folder` and each tensor's place in it: an ONNX external-data reference is that name,
+        `offset` and `length`. Large tensors start at a page, so that they can be mapped; small ones at a cache line.
         """
         slots: dict[str, Slot] = {}
-        return self._add("weights", ".bin", _lay_out(tensors, slots)), slots
+        name = self._add(f"{folder}/weights" if folder else "weights", ".bin", _lay_out(tensors, slots))
+        return Path(name).name, slots
 
     def add_samples(self, inputs: Mapping[str, npt.NDArray[Any]]) -> str:
         """Store the directory's own inputs, by name."""
@@ -99,16 +116,27 @@ class Writer:
         """Store a plan as `name` (`<backend>-<device>-<dtype>`); in force once a manifest's `plan` names it."""
         return self.add(f"plans/{name}", ".json", json.dumps(plan.to_json(), indent=2, allow_nan=False).encode())
 
+    def add_set(self, engines: EngineSet) -> str:
+        """Store the list of a set's engines, which have been added; in force once a manifest's `engines` names it."""
+        data = json.dumps(engines.to_json(), indent=2, allow_nan=False).encode()
+        return self.add(f"{engines.folder}/{names.SET}", ".json", data)
+
+    def added_in(self, folder: str) -> dict[str, str]:
+        """Name -> SHA-256 of every file of `folder` that was added or kept here."""
+        return {name: sha256 for name, sha256 in self._added.items() if names.folder(name) == folder}
+
     def stage(self, manifest: Manifest) -> EngineDir:
         """The directory as it would be with `manifest` in force, to try it before `commit`.
 
-        `manifest.files` is completed with the hashes of the files added here. Where no segment changes, the plans and
-        profiles of the manifest in force are taken over, and its plan too unless `manifest.plan` names another.
+        `manifest.files` is completed with the hashes of the files added here. Where no segment changes, the plans,
+        profiles and other sets of engines of the manifest in force are taken over, and its plan too unless
+        `manifest.plan` names another.
         """
         old = self.manifest
         same_chain = old is not None and _files_of_segments(old) == _files_of_segments(manifest)
         if old is not None and same_chain:
-            kept = {name: sha256 for name, sha256 in old.files.items() if not names.in_root(name)}
+            rebuilt = {names.folder(name) for name in self._added if name.startswith(f"{names.ENGINES}/")} | {""}
+            kept = {name: sha256 for name, sha256 in old.files.items() if names.folder(name) not in rebuilt}
             manifest = replace(manifest, plan=manifest.plan or old.plan, files={**kept, **manifest.files})
         files = _newest({**manifest.files, **self._added})
         missing = [name for name in _referred(manifest) if name not in files]
@@ -219,8 +247,8 @@ def _files_of_segments(manifest: Manifest) -> list[str]:
 
 
 def _referred(manifest: Manifest) -> list[str]:
-    plan = [] if manifest.plan is None else [manifest.plan]
-    return [*_files_of_segments(manifest), manifest.full, manifest.samples, *plan]
+    optional = [name for name in (manifest.plan, manifest.engines) if name is not None]
+    return [*_files_of_segments(manifest), manifest.full, manifest.samples, *optional]
 
 
 def _newest(files: dict[str, str]) -> dict[str, str]:
@@ -231,7 +259,7 @@ def _newest(files: dict[str, str]) -> dict[str, str]:
 
 def _spare(root: Path, referred: set[str]) -> Iterator[Path]:
     """Files under names that only etbac gives, and that nothing refers to."""
-    for folder in (root, *(root / name for name in names.FOLDERS)):
+    for folder in (root, *(path for pattern in names.FOLDERS for path in sorted(root.glob(pattern)))):
         if not folder.is_dir() or folder.is_symlink():
             continue
         for path in sorted(folder.iterdir()):
@@ -242,14 +270,14 @@ def _spare(root: Path, referred: set[str]) -> Iterator[Path]:
 
 def _lay_out(tensors: Iterable[tuple[str, bytes | npt.NDArray[Any]]], slots: dict[str, Slot]) -> Iterator[Chunk]:
     """The weights file's bytes; fills `slots` on the way."""
-    by_content: dict[bytes, Slot] = {}
+    by_content: dict[str, Slot] = {}
     end = 0
     for name, tensor in tensors:
         data = _bytes_of(tensor)
-        content = hashlib.sha256(data).digest()
+        content = hashlib.sha256(data).hexdigest()
         if content not in by_content:
             padding = -end % (_PAGE if len(data) >= 16 * _PAGE else _CACHE_LINE)
-            by_content[content] = Slot(end + padding, len(data))
+            by_content[content] = Slot(end + padding, len(data), content)
             end += padding + len(data)
             yield bytes(padding)
             yield data

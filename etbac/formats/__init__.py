@@ -1,7 +1,6 @@
 """Number formats: sources that compute in fp16, bf16 or int8, made from a chain's portable fp32 segments."""
 
 from etbac.formats.choice import FORMATS, formats_of
-from etbac.formats.int8 import Int8Options
 from etbac.formats.typed import typed
 
-__all__ = ["FORMATS", "Int8Options", "formats_of", "typed"]
+__all__ = ["FORMATS", "formats_of", "typed"]

@@ -11,8 +11,8 @@ import numpy as np
 import onnx_ir as ir
 from onnx_ir import tape
 
-from etbac.backends.interface import Array, Arrays
-from etbac.backends.onnxruntime_backend import OnnxRuntimeRunner
+from etbac.backends import registry
+from etbac.backends.interface import Array, Arrays, BuildOptions, Runner, Tensor
 from etbac.contract import KEEP, THRESHOLD, TensorSpec
 from etbac.errors import InputError
 from etbac.passes.exit_model import Segment
@@ -33,12 +33,14 @@ def measure_ranges(segments: Sequence[Segment], wanted: Sequence[Sequence[str]],
 
     Raises InputError where `inputs` lacks an input or has no sample.
     """
+    backend = registry.get(registry.DEFAULT)
     with tempfile.TemporaryDirectory() as folder, ExitStack() as stack:
         runners = []
         for place, (segment, names) in enumerate(zip(segments, wanted, strict=True)):
             path = Path(folder) / f"{place}.onnx"
             ir.save(_with_extremes(segment.model, names), path, external_data=f"{place}.bin")
-            runners.append(stack.enter_context(OnnxRuntimeRunner(path)))
+            engine = backend.build(path, BuildOptions(), path.parent)
+            runners.append(stack.enter_context(backend.load(engine)))
         seen: list[list[Array]] = [[] for _ in segments]
         for chunk in _chunks(segments[0].contract.inputs, inputs):
             for place, extremes in enumerate(_run_chain(segments, runners, wanted, chunk)):
@@ -62,18 +64,19 @@ def _with_extremes(model: ir.Model, names: Sequence[str]) -> ir.Model:
 
 
 def _run_chain(
-    segments: Sequence[Segment], runners: Sequence[OnnxRuntimeRunner], wanted: Sequence[Sequence[str]], feeds: Arrays
+    segments: Sequence[Segment], runners: Sequence[Runner], wanted: Sequence[Sequence[str]], inputs: Arrays
 ) -> Iterator[Array]:
-    """One run of the chain from the first segment's `feeds`: for each segment, [value, (smallest, largest)]."""
+    """One run of the chain from the first segment's `inputs`: for each segment, [value, (smallest, largest)]."""
+    feeds: dict[str, Tensor] = {**inputs}
     for place, (segment, runner) in enumerate(zip(segments, runners, strict=True)):
         boundary = tuple(spec.name for spec in segment.contract.boundary)
         extremes = tuple(f"{name}.{op_type}" for name in wanted[place] for op_type in ("ReduceMin", "ReduceMax"))
         threshold = {} if segment.contract.is_last else {THRESHOLD: np.array(np.inf, np.float32)}
         results = runner.run({**feeds, **threshold}, (*boundary, *extremes))
-        yield np.array(results[len(boundary) :], np.float64).reshape(-1, 2)
+        yield np.array([np.asarray(each) for each in results[len(boundary) :]], np.float64).reshape(-1, 2)
         following = segments[place + 1].contract.inputs if place + 1 < len(segments) else ()
         given = dict(zip((spec.name for spec in following), results, strict=False))
-        rows = next((len(given[spec.name]) for spec in following if spec.batch_axis is not None), 1)
+        rows = next((given[spec.name].shape[0] for spec in following if spec.batch_axis is not None), 1)
         feeds = {**given, KEEP: np.arange(rows)}
 
 

@@ -3,49 +3,20 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Sequence
-from dataclasses import dataclass
-from pathlib import Path
-from platform import machine
 
 import numpy as np
 import onnx_ir as ir
 
+from etbac.backends.interface import Int8Options
 from etbac.backends.onnxruntime_backend import thread_pool
 from etbac.formats.calibrate import Ranges
 from etbac.formats.wide import is_float
 from etbac.passes.exit_model import Segment
 from etbac.passes.quiet import quiet
 
-X86 = ("x86_64", "AMD64")
 WEIGHTED = ("Conv", "MatMul", "Gemm")
 BETWEEN = ("Add", "Relu", "Clip", "MaxPool", "AveragePool", "GlobalAveragePool")
 """Quantised too behind a convolution, so that numbers do not go to fp32 and back between two of them."""
-
-
-@dataclass(frozen=True)
-class Int8Options:
-    """What a backend's int8 arithmetic wants.
-
-    `symmetric`: activations int8 around zero and biases in fp32 (TensorRT), otherwise uint8 with a zero point and
-    biases in int32. `seven_bit_weights`: for x86 processors without VNNI, whose sums of two products saturate at
-    16 bits: on a small ResNet's 8,000 test pictures, 8-bit weights cost 1.3 points at the first exit, 7-bit ones 0.05.
-    """
-
-    symmetric: bool = False
-    seven_bit_weights: bool = False
-
-    @classmethod
-    def for_this_cpu(cls) -> Int8Options:
-        """What ONNX Runtime's kernels want on this processor."""
-        return cls(seven_bit_weights=machine() in X86 and not _has_vnni())
-
-
-def _has_vnni() -> bool:
-    """Whether Linux lists it; elsewhere it cannot be told, and seven bits are always safe."""
-    try:
-        return "vnni" in Path("/proc/cpuinfo").read_text()
-    except OSError:
-        return False
 
 
 def quantized_nodes(segment: Segment, gates: Collection[str], options: Int8Options) -> list[ir.Node]:

@@ -8,13 +8,13 @@ from dataclasses import replace
 import onnx_ir as ir
 from onnx_ir.passes import common
 
-from etbac.backends.interface import Arrays
+from etbac.backends.interface import Arrays, Int8Options
 from etbac.contract import TensorSpec
 from etbac.errors import UsageError
 from etbac.formats.calibrate import measure_ranges
 from etbac.formats.gates import gate_values
 from etbac.formats.half import UseHalfPrecision, Weights
-from etbac.formats.int8 import Int8Options, quantize, quantized_nodes, tensors_of
+from etbac.formats.int8 import quantize, quantized_nodes, tensors_of
 from etbac.passes.exit_model import Segment
 from etbac.passes.pipeline import Pipeline
 

@@ -46,7 +46,7 @@ def _judge(chain: Chain, plan: Plan, thresholds: Thresholds) -> tuple[bool, str 
 def made_with(chain: Chain) -> dict[str, Any]:
     """What a certificate holds for: of a chain made with anything else it says nothing."""
     return {
-        "segments": list(chain.engine_dir.segment_hashes),
+        "segments": list(chain.sources),
         "backend": chain.backend,
         "device": chain.device,
         "dtype": chain.dtype,

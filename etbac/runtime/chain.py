@@ -14,7 +14,7 @@ import numpy as np
 import numpy.typing as npt
 
 from etbac.backends import registry
-from etbac.backends.interface import Array, Backend, BuildOptions, Engine, Runner
+from etbac.backends.interface import Array, Engine, Runner, Tensor
 from etbac.contract import FULL_MODEL_ID
 from etbac.engine_dir import EngineDir
 from etbac.errors import EtbacError
@@ -22,16 +22,20 @@ from etbac.runtime import inputs as checking
 from etbac.runtime.exits import ALWAYS, NEVER, Thresholds, check_forced, resolve
 from etbac.runtime.inputs import Batch
 from etbac.runtime.results import AllExits, Part, Prediction, Result, StageRun
+from etbac.runtime.selection import Selection, select
 from etbac.runtime.stage import Stage
 
 
-def load(path: Path | str, backend: str | None = None) -> Chain:
+def load(path: Path | str, backend: str | None = None, dtype: str | None = None, trust: bool = False) -> Chain:
     """Open an engine directory, check its files, and load its engines.
 
-    `backend`: a name, by default onnxruntime. Raises EngineDirError for a directory that is missing, incomplete,
-    changed or of another schema version, and MissingPackageError for a backend that is not installed.
+    `backend`, `dtype`: which engines, by default those in force (then the chain's `note` says where the portable
+    sources stand in for them). `trust`: use engines that another user built; engines are code. Raises EngineDirError
+    for a directory that is missing, incomplete, changed or of another schema version, and EtbacError for engines that
+    were asked for and cannot run here.
     """
-    return Chain(EngineDir.open(path), registry.get(backend or registry.DEFAULT))
+    engine_dir = EngineDir.open(path)
+    return Chain(engine_dir, select(engine_dir, backend, dtype, trust))
 
 
 class Chain:
@@ -41,25 +45,24 @@ class Chain:
     `max_batch` are run in parts, with the same answers. An InputError names the input that does not fit.
 
     `stages` are the engines in order and `ids` their exits, 0 last; `backend`, `device` and `dtype` what they were
-    built for.
+    built for; `sources` the SHA-256 of each segment's source; `note` says where these are not the engines in force.
     """
 
-    def __init__(self, engine_dir: EngineDir, backend: Backend) -> None:
+    def __init__(self, engine_dir: EngineDir, selection: Selection | None = None) -> None:
+        selection = selection or select(engine_dir)
         self.engine_dir = engine_dir
         self.manifest = engine_dir.manifest
         self.plan = engine_dir.plan
-        self.backend = backend.name
-        self._backend = backend
+        self.backend, self.device, self.dtype = selection.backend, selection.device, selection.dtype
+        self.sources, self.note = selection.sources, selection.note
+        self._selection = selection
         self._full: Runner | None = None
         self._closed = False
         self._full_lock = threading.Lock()
         with ExitStack() as stack:
-            engines = [self._build(entry.file) for entry in self.manifest.segments]
-            runners = [stack.enter_context(backend.load(engine)) for engine in engines]
+            runners = [stack.enter_context(_load(engine)) for engine in selection.engines]
             self._open = stack.pop_all()
-        self.device, self.dtype = engines[0].device, engines[0].dtype
-        contracts = [entry.contract for entry in self.manifest.segments]
-        self.stages = tuple(Stage(contract, runner) for contract, runner in zip(contracts, runners, strict=True))
+        self.stages = tuple(map(Stage, selection.contracts, runners))
 
     @property
     def exits(self) -> tuple[int, ...]:
@@ -116,7 +119,7 @@ class Chain:
         batch = checking.check(self.manifest.inputs, inputs)
         names = ("prediction",) if len(self.fields) == 1 else tuple(f"prediction.{field}" for field in self.fields)
         runner = self._full_runner()
-        parts = [runner.run(part.arrays, names) for _, part in self._split(batch)]
+        parts = [map(np.asarray, runner.run(part.arrays, names)) for _, part in self._split(batch)]
         return self._prediction([np.concatenate(pieces) for pieces in zip(*parts, strict=True)])
 
     def close(self) -> None:
@@ -163,14 +166,13 @@ class Chain:
             if self._closed:
                 raise EtbacError(f"the chain of {self.engine_dir.path} was closed; load it again")
             if self._full is None:
-                self.engine_dir.check(self.manifest.full)
-                engine = self._build(self.manifest.full)
-                self._full = self._open.enter_context(self._backend.load(engine))
+                self.engine_dir.check(self._selection.full_file)
+                self._full = self._open.enter_context(_load(self._selection.full))
             return self._full
 
-    def _build(self, file: str) -> Engine:
-        path = self.engine_dir.path
-        return self._backend.build(path / file, BuildOptions(max_batch=self.manifest.max_batch), path / "engines")
+
+def _load(engine: Engine) -> Runner:
+    return registry.get(engine.backend).load(engine)
 
 
 @dataclass(frozen=True)
@@ -193,7 +195,7 @@ def _walk(
 ) -> Iterator[_Leaving]:
     """Take one batch through the stages, giving the samples that leave at each, in the order of the chain."""
     rows = keep = np.arange(batch.rows)
-    carried: Sequence[Array] = [batch.arrays[name] for name in stages[0].inputs]
+    carried: Sequence[Tensor] = [batch.arrays[name] for name in stages[0].inputs]
     for place, stage in enumerate(stages):
         size = len(keep)
         if trace is not None:
@@ -202,14 +204,14 @@ def _walk(
             carried, keep = stage.pass_on(carried, keep), np.arange(size)
             continue
         answers = stage.run(carried, keep, thresholds[place])
-        mask = answers.exit_mask if forced is None else forced[rows] == ids[place]
+        mask = answers.exit_mask() if forced is None else forced[rows] == ids[place]
         leaving = np.flatnonzero(mask)
         if len(leaving) == size:
-            yield _Leaving(place, rows, answers.predictions, answers.confidence)
+            yield _Leaving(place, rows, answers.predictions(), answers.confidence())
             return
         if len(leaving):
-            predictions = [tensor[leaving] for tensor in answers.predictions]
-            yield _Leaving(place, rows[leaving], predictions, answers.confidence[leaving])
+            predictions = [tensor[leaving] for tensor in answers.predictions()]
+            yield _Leaving(place, rows[leaving], predictions, answers.confidence()[leaving])
         keep = np.flatnonzero(~mask)
         rows = rows[keep]
         carried = answers.boundary
@@ -218,13 +220,13 @@ def _walk(
 def _answer_at_every_exit(stages: Sequence[Stage], batch: Batch) -> tuple[list[Array], npt.NDArray[np.float32]]:
     """Each field's answers `[exits, rows, …]` and the confidences `[exits, rows]`."""
     keep = np.arange(batch.rows)
-    carried: Sequence[Array] = [batch.arrays[name] for name in stages[0].inputs]
+    carried: Sequence[Tensor] = [batch.arrays[name] for name in stages[0].inputs]
     predictions, confidences = [], []
     for stage in stages:
         answers = stage.run(carried, keep, NEVER)
         carried = answers.boundary
-        predictions.append(answers.predictions)
-        confidences.append(answers.confidence)
+        predictions.append(answers.predictions())
+        confidences.append(answers.confidence())
     return [np.stack(field) for field in zip(*predictions, strict=True)], np.stack(confidences)
 
 
