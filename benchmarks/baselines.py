@@ -31,7 +31,7 @@ class Baseline:
     runner: Runner
 
     def __call__(self, batch: Inputs) -> npt.NDArray[np.float32]:
-        return self.runner.run(batch, OUTPUT)[0]
+        return np.asarray(self.runner.run(batch, OUTPUT)[0])
 
 
 def untouched(exported: ExitModel, folder: Path) -> Baseline:

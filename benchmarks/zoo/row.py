@@ -15,7 +15,6 @@ from benchmarks.zoo.dense import EnsembleExits
 from benchmarks.zoo.memory import peak_bytes, reset_peak, resident_bytes
 from benchmarks.zoo.naive_cut import boundary_bytes, naive_bytes
 from benchmarks.zoo.subject import Subject, with_own_exits
-from etbac.backends import registry
 from etbac.compiler import CompileOptions, write_chain
 from etbac.engine_dir import Writer
 from etbac.errors import EtbacError

@@ -267,7 +267,6 @@ def _physical_cores() -> int:
     return len(siblings)
 
 
-@functools.cache
 def _saturates() -> bool:
     """Whether sums of two products of 8-bit numbers saturate: x86 without VNNI, or with what cannot be told."""
     return machine() in X86 and "vnni" not in (_read("/proc/cpuinfo") or "")

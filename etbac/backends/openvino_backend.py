@@ -115,7 +115,7 @@ def _compile(source: Path, dtype: str) -> Any:
 
 def _openvino() -> ModuleType:
     try:
-        import openvino
+        import openvino  # type: ignore[import-untyped]
     except ImportError as error:
         found = _installed_version()
         reason = "is not installed" if found is None else f"{found} cannot be imported ({_one_line(error)})"

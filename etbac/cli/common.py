@@ -9,7 +9,7 @@ import sys
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, NoReturn, ParamSpec, TypeVar
+from typing import TYPE_CHECKING, Any, NoReturn, ParamSpec, TypedDict, TypeVar
 
 import click
 
@@ -30,6 +30,28 @@ engine_dir_option = click.option(
     show_default=True,
     help="The engine directory.",
 )
+
+
+class Engines(TypedDict):
+    """Which engines of a directory to use, as `etbac.load` takes it."""
+
+    backend: str | None
+    dtype: str | None
+    trust: bool
+
+
+def which_engines(command: Callable[..., R]) -> Callable[..., R]:
+    """Options that say which engines of the directory to use, passed on as one `engines`."""
+
+    @click.option("--backend", help="Engines of this backend.  [default: those in force]")
+    @click.option("--dtype", help="Engines in this number format: fp32, fp16, bf16, int8.  [default: those in force]")
+    @click.option("--trust", is_flag=True, help="Use engines that somebody else built; engines are code.")
+    @functools.wraps(command)
+    def wrapped(*args: Any, backend: str | None, dtype: str | None, trust: bool, **kwargs: Any) -> R:
+        engines = Engines(backend=backend, dtype=dtype, trust=trust)
+        return command(*args, engines=engines, **kwargs)
+
+    return wrapped
 
 
 @dataclass(frozen=True)

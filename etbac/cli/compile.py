@@ -11,11 +11,29 @@ import click
 from etbac.cli.common import Output, engine_dir_option, parse_ids, standard
 
 if TYPE_CHECKING:
-    from etbac.compiler import Compiled
+    from etbac.compiler import Built, Compiled
     from etbac.contract import Plan
     from etbac.passes.pipeline import Hook
 
 PRECISION = 0.9968
+CALIBRATION = 512
+
+
+def parse_dims(
+    context: click.Context, parameter: click.Parameter, texts: tuple[str, ...]
+) -> dict[str, tuple[int, int, int]]:
+    """`length=1:128:512` -> the smallest, usual and largest size of a dynamic dimension; else a usage error."""
+    found = {}
+    for text in texts:
+        name, _, sizes = text.partition("=")
+        try:
+            smallest, usual, largest = map(int, sizes.split(":"))
+        except ValueError:
+            raise click.BadParameter(f"{text!r}: write NAME=MIN:USUAL:MAX, like length=1:128:512") from None
+        if not name or not 1 <= smallest <= usual <= largest:
+            raise click.BadParameter(f"{text!r}: sizes go from 1 up, like length=1:128:512")
+        found[name] = (smallest, usual, largest)
+    return found
 
 
 @click.command("compile", epilog="Example: etbac compile resnet.pt --exits 3,7,12")
@@ -35,9 +53,24 @@ PRECISION = 0.9968
 )
 @click.option("--weights", type=click.Path(path_type=Path), help="Weights for a factory (.safetensors or .pt).")
 @click.option("--factory", metavar="MODULE:FUNCTION", help="Code that builds a checkpoint's network.")
-@click.option("--backend", default="onnxruntime", show_default=True)
+@click.option("--backend", default="onnxruntime", show_default=True, help="What builds the engines.")
+@click.option("--dtype", default="fp32", show_default=True, help="Number format: fp32, fp16, bf16 or int8.")
+@click.option("--keep-fp32", metavar="IDS", help="Exits whose segments stay in fp32, like 1,last.")
+@click.option("--fallback", is_flag=True, help="Segments that the backend refuses run on ONNX Runtime.")
+@click.option(
+    "--dim",
+    "dims",
+    multiple=True,
+    callback=parse_dims,
+    metavar="NAME=MIN:USUAL:MAX",
+    help="Sizes of a dynamic dimension, for backends that build for them.",
+)
 @click.option("--max-batch", type=int, default=32, show_default=True, help="The largest batch of one run.")
-@click.option("--data", type=click.Path(path_type=Path), help="The checkpoint's data, where they are now.")
+@click.option(
+    "--data",
+    type=click.Path(path_type=Path),
+    help="The checkpoint's data, where they are now; or an .npz file of inputs by name, for int8's ranges.",
+)
 @click.option("--keep-samples", is_flag=True, help="Keep 16 real inputs in the directory.  [default: made-up ones]")
 @click.option("--no-plan", is_flag=True, help="Don't write a first plan.")
 @click.option("--dump-passes", type=click.Path(path_type=Path), metavar="DIR", help="Write the model after every pass.")
@@ -55,6 +88,10 @@ def cli(
     weights: Path | None,
     factory: str | None,
     backend: str,
+    dtype: str,
+    keep_fp32: str | None,
+    fallback: bool,
+    dims: dict[str, tuple[int, int, int]],
     max_batch: int,
     data: Path | None,
     keep_samples: bool,
@@ -69,7 +106,7 @@ def cli(
     package.module:factory.
     The chain is compared with the uncut model before it is put in place.
     """
-    from etbac.compiler import CompileOptions, compile_model
+    from etbac.compiler import CompileOptions, EngineOptions, compile_model
     from etbac.frontend.inputs import parse_input_shape
     from etbac.frontend.load import LoadOptions, load_model
     from etbac.passes.gates.registry import parse_all
@@ -82,11 +119,12 @@ def cli(
         trust=trust,
     )
     gate, single_gates = parse_all(gates)
+    calibration = _calibration(model, data) if dtype == "int8" else None
     options = CompileOptions(
         exits=exits,
         gate=gate,
         gates=single_gates,
-        backend=backend,
+        engines=EngineOptions(backend, dtype, keep_fp32, fallback, calibration, dims),
         max_batch=max_batch,
         samples=_real_samples(model, data) if keep_samples else None,
         load=load,
@@ -97,6 +135,24 @@ def cli(
         output.note("the plan in force was for other segments and is dropped")
     plan = None if no_plan else _first_plan(compiled, data, output)
     output.result(_payload(compiled, plan), *_text(compiled, plan, explain))
+
+
+def _calibration(model: str, data: Path | None) -> dict[str, Any] | None:
+    """Inputs from which int8 takes its ranges: an .npz file's, or the checkpoint's fit set; None where there are none.
+
+    The sets that a plan is made from are not touched.
+    """
+    import numpy as np
+
+    if data is not None and data.is_file():
+        with np.load(data, allow_pickle=False) as file:
+            return dict(file)
+    if not model.endswith(".pt"):
+        return None
+    from etbac.models.checkpoint import load, load_set
+
+    inputs = load_set(load(Path(model)), "fit", data).inputs
+    return {name: array[:CALIBRATION] for name, array in inputs.items()}
 
 
 def _hook(folder: Path | None) -> Hook | None:
@@ -138,6 +194,8 @@ def _payload(compiled: Compiled, plan: Plan | None) -> dict[str, Any]:
         "segments": [entry.to_json() for entry in directory.manifest.segments],
         "largest_difference": compiled.report.largest,
         "comparisons": len(compiled.report.checks),
+        "engines": directory.manifest.engines,
+        "built": [vars(each) for each in compiled.built],
         "plan": None if plan is None else plan.to_json(),
     }
 
@@ -149,11 +207,21 @@ def _text(compiled: Compiled, plan: Plan | None, explain: bool) -> list[Any]:
         f"{directory.path}: {len(directory.manifest.segments)} segments, exits {exits}; "
         f"verified: largest difference {report.largest:.1g} of the output's scale in {len(report.checks)} comparisons"
     ]
+    lines += map(_built_line, compiled.built)
     if plan is not None:
         certified = "certified" if plan.certified else "not certified"
         thresholds = ", ".join(f"{exit_id}: {value:.3f}" for exit_id, value in plan.thresholds.items())
         lines.append(f"first plan: precision {plan.precision} {certified}; thresholds {thresholds}")
     return [*lines, *(_boundaries(compiled) if explain else ())]
+
+
+def _built_line(built: Built) -> str:
+    size = f"{built.bytes / 1e6:.2f} MB"
+    if built.refusal is not None:
+        return f"{built.stem}: {built.refusal}; it runs on {built.backend} ({size})"
+    if built.miss is None:
+        return f"{built.stem}: HIT, {size}"
+    return f"{built.stem}: MISS ({built.miss}); built by {built.backend} in {built.seconds:.2f} s, {size}"
 
 
 def _boundaries(compiled: Compiled) -> Iterator[str]:

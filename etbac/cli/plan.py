@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from etbac.cli.common import Output, engine_dir_option, standard
+from etbac.cli.common import Engines, Output, engine_dir_option, standard, which_engines
 
 if TYPE_CHECKING:
     from rich.table import Table
@@ -38,6 +38,7 @@ if TYPE_CHECKING:
 )
 @click.option("--seed", type=int, default=0, show_default=True, help="Splits an .npz file into search and certify set.")
 @standard
+@which_engines
 def cli(
     output: Output,
     engine_dir: Path,
@@ -48,6 +49,7 @@ def cli(
     batch_size: int | None,
     uncertified: bool,
     seed: int,
+    engines: Engines,
 ) -> None:
     """Choose a threshold for every exit on the search set and certify the precision once on the certify set."""
     from etbac.planner.plan import plan
@@ -69,6 +71,7 @@ def cli(
             seed=seed,
             note=output.note,
             bar=bar,
+            **engines,
         )
     output.result(made.to_json(), exits_table(made), latency_table(made), *sentences(made))
 

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from etbac.cli.common import Output, engine_dir_option, standard
+from etbac.cli.common import Engines, Output, engine_dir_option, standard, which_engines
 
 if TYPE_CHECKING:
     from rich.table import Table
@@ -44,8 +44,14 @@ def parse_sizes(context: click.Context, parameter: click.Parameter, text: str | 
     help="Seconds to spend at most.",
 )
 @standard
+@which_engines
 def cli(
-    output: Output, engine_dir: Path, max_batch: int | None, batch_sizes: tuple[int, ...] | None, budget: float
+    output: Output,
+    engine_dir: Path,
+    max_batch: int | None,
+    batch_sizes: tuple[int, ...] | None,
+    budget: float,
+    engines: Engines,
 ) -> None:
     """Measure every engine, the full model and the whole chain, by batch size."""
     from etbac.profiles.profiler import profile
@@ -60,12 +66,14 @@ def cli(
             max_batch=max_batch,
             budget_s=budget,
             progress=lambda done: progress.update(task, completed=int(100 * done)),
+            note=output.note,
+            **engines,
         )
     if measured.warning:
         output.note(f"warning: {measured.warning}")
     machine = measured.machine
     where = f"{measured.name} on {machine['processor']}, {machine['cores']} cores; median milliseconds of a batch"
-    output.result(measured.to_json(), where, matrix_table(measured), chain_table(measured))
+    output.result(measured.to_json(), where, matrix_table(measured), chain_table(measured), *measured.slower)
 
 
 def matrix_table(measured: Profile) -> Table:
@@ -73,9 +81,9 @@ def matrix_table(measured: Profile) -> Table:
     from rich.table import Table
 
     table = Table("engine", "exit", *(f"batch {size}" for size in measured.batch_sizes))
-    for row in measured.rows:
+    for row in (*measured.rows[:-1], *measured.beside, measured.rows[-1]):
         exit_text = str(row.exit_id) if row.exit_id else "–"
-        if row is measured.rows[-1]:
+        if row is measured.rows[-1] or row in measured.beside[:1]:
             table.add_section()
         table.add_row(row.engine, exit_text, *(f"{timing.median_ms:.3f}" for timing in row.timings))
     return table

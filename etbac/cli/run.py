@@ -8,7 +8,7 @@ from pathlib import Path
 import click
 
 from etbac.cli import answers
-from etbac.cli.common import Output, engine_dir_option, standard
+from etbac.cli.common import Engines, Output, engine_dir_option, standard, which_engines
 from etbac.engine_dir import clear_leftovers
 from etbac.errors import UsageError
 from etbac.runtime.certificate import standing
@@ -56,25 +56,27 @@ def parse_threshold(context: click.Context, parameter: click.Parameter, text: st
     callback=parse_threshold,
     help="0.8 at all exits, 3=0.9,7=0.8 by exit, or off; by default the plan's.",
 )
-@click.option("--backend", help="What runs the engines; by default onnxruntime.")
 @standard
+@which_engines
 def cli(
     engine_dir: Path,
     path: Path | None,
     target: Path | None,
     batch_size: int | None,
     thresholds: Thresholds,
-    backend: str | None,
+    engines: Engines,
     output: Output,
 ) -> None:
     """Run inputs through the chain: every sample's prediction, exit and confidence, and how long the batches took."""
     if target is not None and not target.absolute().parent.is_dir():
         raise UsageError(f"--output {target}: there is no folder {target.parent}")
-    with load(engine_dir, backend) as chain:
+    with load(engine_dir, **engines) as chain:
         clear_leftovers(chain.engine_dir)
         source = open_source(chain.engine_dir, path)
         result, seconds = run_batches(chain, source, batch_size or chain.manifest.max_batch, thresholds)
         certified = standing(chain, thresholds)
+    if chain.note:
+        output.note(chain.note)
     if chain.plan is None and thresholds is None:
         output.note(NO_PLAN)
     if note := source.note():

@@ -7,21 +7,26 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from etbac.cli.common import Output, engine_dir_option, standard
+from etbac.cli.common import Engines, Output, engine_dir_option, standard, which_engines
 
 if TYPE_CHECKING:
     from rich.table import Table
 
     from etbac.verification import Verified
     from etbac.verification.decisions import Decisions
+    from etbac.verification.engines import EnginesCost
 
 
 @click.command("verify", epilog="Example: etbac verify --engine-dir engines")
 @engine_dir_option
 @click.option("--data", type=click.Path(path_type=Path), help="The checkpoint's data, where they are now.")
 @standard
-def cli(output: Output, engine_dir: Path, data: Path | None) -> None:
-    """Compare the chain with the uncut model, and every decision with the plain torch model on the test set."""
+@which_engines
+def cli(output: Output, engine_dir: Path, data: Path | None, engines: Engines) -> None:
+    """Compare the chain with the uncut model, and every decision with the plain torch model on the test set.
+
+    Then the engines in force with the portable fp32 chain: what their number format costs.
+    """
     from etbac.errors import VerificationError
     from etbac.verification import verify
     from etbac.verification.chain import TOLERANCE
@@ -32,13 +37,18 @@ def cli(output: Output, engine_dir: Path, data: Path | None) -> None:
             task = progress.add_task(name, total=whole)
             return lambda done: progress.advance(task, done)
 
-        verified = verify(engine_dir, data=data, bar=bar)
+        verified = verify(engine_dir, data=data, bar=bar, **engines)
 
     lines = [f"allowed: {TOLERANCE:g} of the output's scale"]
     if verified.decisions is not None:
         lines += _decision_lines(verified.decisions)
+    if verified.engines is not None:
+        lines += _engine_lines(verified.engines)
     lines += [f"left out: {sentence}" for sentence in verified.left_out]
     output.result(_payload(verified), _table(verified), *lines)
+    if verified.engines is not None and verified.engines.broken is not None:
+        cost = verified.engines
+        raise VerificationError(f"{engine_dir}: the engines {cost.engines} are broken: {cost.broken}. Build them again")
     if not verified.passed:
         raise VerificationError(f"{engine_dir}: the chain is not the model it was compiled from. Compile it again")
 
@@ -50,6 +60,7 @@ def _payload(verified: Verified) -> dict[str, Any]:
         "largest_difference": verified.report.largest,
         "checks": [{**vars(check), "passed": check.passed} for check in verified.report.checks],
         "decisions": None if decisions is None else {**vars(decisions), "passed": decisions.passed},
+        "engines": None if verified.engines is None else vars(verified.engines),
         "left_out": list(verified.left_out),
     }
 
@@ -78,4 +89,15 @@ def _decision_lines(decisions: Decisions) -> list[str]:
         accuracies = ", ".join(f"{name} {share:.4f}" for name, share in decisions.right.items())
         ratio = decisions.right["chain"] / decisions.right["full model"]
         lines.append(f"accuracy: {accuracies}; chain ÷ full model {ratio:.4f}")
+    return lines
+
+
+def _engine_lines(cost: EnginesCost) -> list[str]:
+    lines = [
+        f"{cost.engines} against the fp32 chain, {cost.samples:,} samples: largest difference {cost.largest:.2g} of "
+        f"the output's scale, typical {cost.typical:.2g}; "
+        f"{cost.flips:,} decision flips ({cost.flips / cost.samples:.2%})"
+    ]
+    if cost.right:
+        lines.append("accuracy: " + ", ".join(f"{name} {share:.4f}" for name, share in cost.right.items()))
     return lines

@@ -9,4 +9,14 @@ from etbac.engine_dir.directory import EngineDir
 from etbac.engine_dir.engine_set import EngineEntry, EngineSet
 from etbac.engine_dir.writer import Slot, Writer, clear_leftovers, count_reading, write_plan, write_profile
 
-__all__ = ["EngineDir", "EngineEntry", "EngineSet", "Slot", "Writer", "clear_leftovers", "count_reading", "write_plan", "write_profile"]
+__all__ = [
+    "EngineDir",
+    "EngineEntry",
+    "EngineSet",
+    "Slot",
+    "Writer",
+    "clear_leftovers",
+    "count_reading",
+    "write_plan",
+    "write_profile",
+]

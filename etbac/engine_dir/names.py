@@ -50,7 +50,7 @@ def folder_of_set(backend: str, device: str, dtype: str) -> str:
 
 
 def folder(name: str) -> str:
-    """"" for a file in the root."""
+    """ "" for a file in the root."""
     parent = PurePosixPath(name).parent.as_posix()
     return "" if parent == "." else parent
 

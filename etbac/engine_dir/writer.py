@@ -17,8 +17,8 @@ import numpy.typing as npt
 
 from etbac.contract import Manifest, Plan
 from etbac.engine_dir import names, sealed
-from etbac.engine_dir.engine_set import EngineSet
 from etbac.engine_dir.directory import EngineDir, parse_manifest, read_manifest_bytes, read_readings, sha256_of
+from etbac.engine_dir.engine_set import EngineSet
 from etbac.engine_dir.storage import Chunk, Storage
 from etbac.errors import EngineDirError
 

@@ -43,6 +43,9 @@ def plan(
     batch_size: int | None = None,
     uncertified: bool = False,
     seed: int = 0,
+    backend: str | None = None,
+    dtype: str | None = None,
+    trust: bool = False,
     note: Callable[[str], None] = lambda sentence: None,
     bar: Bar = lambda name, whole: lambda done: None,
 ) -> Plan:
@@ -51,7 +54,7 @@ def plan(
     The chain is made fast at `batch_size` (16, or the chain's largest if that is less); what is certified, at level
     `delta`, is that its metric is at least `precision` times the full model's. `data`: an .npz file (inputs by name,
     `labels`), split in halves by `seed`, or the folder of the checkpoint's data set; by default where the checkpoint
-    recorded it. `metric`: by default the checkpoint's.
+    recorded it. `metric`: by default the checkpoint's. `backend`, `dtype`, `trust`: which engines, see `load`.
 
     Raises EtbacError, and changes nothing, where the precision cannot be certified; with `uncertified` the search
     set's plan is put in force instead, marked and with the reason.
@@ -59,7 +62,9 @@ def plan(
     check_precision(precision)
     check_delta(delta)
     asked = None if metric is None else find_metric(metric)
-    with load(engine_dir) as chain:
+    with load(engine_dir, backend, dtype, trust) as chain:
+        if chain.note:
+            note(chain.note)
         goal = Goal(asked or find_metric(chain.manifest.metric), precision, delta)
         batch = _batch_size(batch_size, chain.manifest.max_batch)
         search_set, certify_set = load_search_and_certify(chain.engine_dir, data, seed, note)

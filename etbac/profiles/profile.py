@@ -5,7 +5,7 @@ from __future__ import annotations
 import csv
 import io
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
@@ -50,7 +50,8 @@ class Profile:
     """Measured latency of one chain on one machine.
 
     `segments` and `full` are the SHA-256 of the files measured; `rows` the segments in the order of the chain, then the
-    full model; `machine` as `device.describe` gives it.
+    full model; `machine` as `device.describe` gives it. `beside`: the portable fp32 segments, measured in the same
+    rounds, where the chain is in another format.
     """
 
     backend: str
@@ -63,6 +64,21 @@ class Profile:
     rows: tuple[Row, ...]
     chain: tuple[ChainTiming, ...]
     seconds: float
+    beside: tuple[Row, ...] = ()
+
+    @property
+    def slower(self) -> list[str]:
+        """A sentence for each segment that is slower than its fp32 source at some batch size."""
+        sentences = []
+        for row, other in zip(self.rows, self.beside, strict=False):
+            ratios = [a.median_ms / b.median_ms for a, b in zip(row.timings, other.timings, strict=True)]
+            worst = int(np.argmax(ratios))
+            if ratios[worst] > 1:
+                sentences.append(
+                    f"{row.engine} is slower than in fp32: {ratios[worst]:.2f} times its latency at batch "
+                    f"{self.batch_sizes[worst]}, {np.median(ratios):.2f} in the middle of all sizes"
+                )
+        return sentences
 
     @property
     def name(self) -> str:
@@ -102,16 +118,8 @@ class Profile:
             "full": self.full,
             "machine": dict(self.machine),
             "batch_sizes": list(sizes),
-            "engines": [
-                {
-                    "engine": row.engine,
-                    "exit_id": row.exit_id,
-                    "timings": [
-                        {"batch": size, **_finite(timing)} for size, timing in zip(sizes, row.timings, strict=True)
-                    ],
-                }
-                for row in self.rows
-            ],
+            "engines": [_row_to_json(row, sizes) for row in self.rows],
+            "beside": [_row_to_json(row, sizes) for row in self.beside],
             "chain": [
                 {
                     "exits": each.exits,
@@ -137,9 +145,8 @@ class Profile:
             full=data["full"],
             machine=data["machine"],
             batch_sizes=tuple(data["batch_sizes"]),
-            rows=tuple(
-                Row(row["engine"], row["exit_id"], tuple(map(_timing, row["timings"]))) for row in data["engines"]
-            ),
+            rows=tuple(map(_row_from_json, data["engines"])),
+            beside=tuple(map(_row_from_json, data["beside"])),
             chain=tuple(
                 ChainTiming(each["exits"], each["batch"], tuple(each["sizes"]), _timing(each), each["matrix_ms"])
                 for each in data["chain"]
@@ -156,12 +163,21 @@ class Profile:
         fields = [*Timing.__dataclass_fields__]
         out = csv.writer(text, lineterminator="\n")
         out.writerow(["engine", "exit_id", "batch", *fields])
-        for row in self.rows:
+        for row in (*self.rows, *self.beside):
             for size, timing in zip(self.batch_sizes, row.timings, strict=True):
                 out.writerow([row.engine, row.exit_id, size, *_finite(timing).values()])
         for each in self.chain:
             out.writerow([f"chain, exits {each.exits}", "", each.batch, *_finite(each.timing).values()])
         return text.getvalue()
+
+
+def _row_to_json(row: Row, sizes: Sequence[int]) -> dict[str, Any]:
+    timings = [{"batch": size, **_finite(timing)} for size, timing in zip(sizes, row.timings, strict=True)]
+    return {"engine": row.engine, "exit_id": row.exit_id, "timings": timings}
+
+
+def _row_from_json(data: Mapping[str, Any]) -> Row:
+    return Row(data["engine"], data["exit_id"], tuple(map(_timing, data["timings"])))
 
 
 def _finite(timing: Timing) -> dict[str, Any]:

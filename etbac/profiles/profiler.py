@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from contextlib import ExitStack
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
@@ -13,7 +14,7 @@ import numpy as np
 import numpy.typing as npt
 
 from etbac.backends import registry
-from etbac.backends.interface import Array
+from etbac.backends.interface import Array, Tensor
 from etbac.contract import FULL_MODEL_ID, TensorSpec
 from etbac.engine_dir import EngineDir, write_profile
 from etbac.errors import UsageError
@@ -24,6 +25,7 @@ from etbac.profiles.timer import Timing, measure
 from etbac.runtime.chain import Chain, load
 from etbac.runtime.exits import NEVER
 from etbac.runtime.results import StageRun
+from etbac.runtime.selection import FP32, select
 
 LARGEST = 32
 BUDGET_S = 20.0
@@ -43,18 +45,31 @@ def profile(
     max_batch: int | None = None,
     budget_s: float = BUDGET_S,
     target_error: float = TARGET_ERROR,
+    backend: str | None = None,
+    dtype: str | None = None,
+    trust: bool = False,
     progress: Progress = lambda done: None,
+    note: Callable[[str], None] = lambda sentence: None,
 ) -> Profile:
     """Measure the chain of an engine directory on this machine and keep the profile there.
+
+    `backend`, `dtype`, `trust`: which engines, see `load`; engines in another format than fp32 have the portable fp32
+    ones measured beside them.
 
     `batch_sizes`: by default 1, 2, 4, … up to `max_batch` (32, or the chain's largest if that is less). Every figure
     is measured until the relative error of its median is at most `target_error`, or `budget_s` seconds are spent.
     `progress` gets the share done. Raises EngineDirError, and UsageError for a size that the chain was not compiled
     for.
     """
-    with load(engine_dir) as chain:
+    with load(engine_dir, backend, dtype, trust) as chain, ExitStack() as stack:
+        if chain.note:
+            note(chain.note)
         sizes = batch_sizes or powers_of_two(max_batch or min(LARGEST, chain.manifest.max_batch))
-        measured = measure_chain(chain, sizes, budget_s, target_error, progress)
+        beside = None
+        if chain.dtype != FP32:
+            fp32 = select(chain.engine_dir, registry.DEFAULT, FP32)
+            beside = stack.enter_context(Chain(chain.engine_dir, fp32))
+        measured = measure_chain(chain, sizes, budget_s, target_error, progress, beside)
         write(chain.engine_dir, measured)
     return measured
 
@@ -80,7 +95,7 @@ def read(chain: Chain) -> Profile | None:
     if data is None:
         return None
     found = Profile.from_json(data)
-    same_engines = (found.segments, found.full) == _hashes(chain.engine_dir)
+    same_engines = (found.segments, found.full) == _hashes(chain)
     return found if same_engines and same_machine(found.machine) else None
 
 
@@ -95,8 +110,9 @@ def measure_chain(
     budget_s: float = BUDGET_S,
     target_error: float = TARGET_ERROR,
     progress: Progress = lambda done: None,
+    beside: Chain | None = None,
 ) -> Profile:
-    """As `profile`, of a chain that is loaded; nothing is written."""
+    """As `profile`, of a chain that is loaded, with the engines of another `beside`; nothing is written."""
     begun = time.perf_counter()
     sizes = _check_sizes(batch_sizes, chain.manifest.max_batch)
     samples = chain.engine_dir.read_samples()
@@ -106,15 +122,17 @@ def measure_chain(
     }
     calls: dict[_Key, Callable[[], Any]] = {
         **_engine_calls(chain, batches),
+        **({} if beside is None else _engine_calls(beside, batches)),
         **{(FULL, size): partial(chain.full, batch) for size, batch in batches.items()},
         **{(way, size): partial(chain.run, batches[size], exit_at=ids) for (way, size), ids in forced.items()},
     }
     taken = measure(calls, budget_s, target_error, progress=progress)
     timings = {key: Timing.of(milliseconds) for key, milliseconds in taken.items()}
 
-    engines = [*zip(_names(chain), chain.ids, strict=True), (FULL, FULL_MODEL_ID)]
-    rows = tuple(Row(name, exit_id, tuple(timings[name, size] for size in sizes)) for name, exit_id in engines)
-    segments, full = _hashes(chain.engine_dir)
+    def rows(engines: Iterable[tuple[str, int]]) -> tuple[Row, ...]:
+        return tuple(Row(name, exit_id, tuple(timings[name, size] for size in sizes)) for name, exit_id in engines)
+
+    segments, full = _hashes(chain)
     measured = Profile(
         backend=chain.backend,
         device=chain.device,
@@ -123,7 +141,8 @@ def measure_chain(
         full=full,
         machine=describe(registry.get(chain.backend).available().version),
         batch_sizes=sizes,
-        rows=rows,
+        rows=rows([*zip(_names(chain), chain.ids, strict=True), (FULL, FULL_MODEL_ID)]),
+        beside=() if beside is None else rows(zip(_names(beside), beside.ids, strict=True)),
         chain=(),
         seconds=time.perf_counter() - begun,
     )
@@ -175,14 +194,16 @@ def _tile(array: Array, axis: int | None, size: int) -> Array:
 
 
 def _names(chain: Chain) -> list[str]:
-    return [f"segment-{place:02d}" for place in range(len(chain.stages))]
+    """`segment-00`, …; with the format's name where that is not fp32."""
+    suffix = "" if chain.dtype == FP32 else f" {chain.dtype}"
+    return [f"segment-{place:02d}{suffix}" for place in range(len(chain.stages))]
 
 
 def _engine_calls(chain: Chain, batches: Mapping[int, Mapping[str, Array]]) -> dict[_Key, Callable[[], Any]]:
     """Each stage on the boundary that the stages before it give, everybody going on."""
     calls: dict[_Key, Callable[[], Any]] = {}
     for size, batch in batches.items():
-        carried: Sequence[Array] = [batch[name] for name in chain.stages[0].inputs]
+        carried: Sequence[Tensor] = [batch[name] for name in chain.stages[0].inputs]
         keep = np.arange(size)
         for name, stage in zip(_names(chain), chain.stages, strict=True):
             calls[name, size] = partial(stage.run, carried, keep, NEVER)
@@ -209,5 +230,5 @@ def _chain_timing(matrix: Matrix, way: str, sizes: tuple[int, ...], timing: Timi
     return ChainTiming(way, sizes[0], sizes, timing, matrix.chain_at(sizes))
 
 
-def _hashes(engine_dir: EngineDir) -> tuple[tuple[str, ...], str]:
-    return engine_dir.segment_hashes, engine_dir.manifest.files[engine_dir.manifest.full]
+def _hashes(chain: Chain) -> tuple[tuple[str, ...], str]:
+    return chain.sources, chain.manifest.files[chain.manifest.full]

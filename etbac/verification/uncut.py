@@ -43,7 +43,7 @@ class UncutModel:
 
     def answers(self, inputs: Inputs) -> Mapping[int, Fields]:
         found = dict(zip(self._names, self._runner.run(inputs, self._names), strict=True))
-        rows_first = {name: np.moveaxis(array, self._axes[name], 0) for name, array in found.items()}
+        rows_first = {name: np.moveaxis(np.asarray(array), self._axes[name], 0) for name, array in found.items()}
         return {
             exit_id: {field: rows_first[name] for field, name in fields.items()}
             for exit_id, fields in self._outputs.items()
@@ -52,7 +52,7 @@ class UncutModel:
     def is_sound(self, inputs: Inputs) -> bool:
         """Whether the model runs on these inputs and gives no NaN."""
         with suppress(EtbacError):
-            return not any(_has_nan(array) for array in self._runner.run(inputs, self._names))
+            return not any(_has_nan(np.asarray(array)) for array in self._runner.run(inputs, self._names))
         return False
 
     def __enter__(self) -> UncutModel:

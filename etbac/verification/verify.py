@@ -6,63 +6,96 @@ import hashlib
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from etbac.backends.registry import DEFAULT
 from etbac.contract import FULL_MODEL_ID, Manifest
-from etbac.engine_dir import clear_leftovers
+from etbac.engine_dir import EngineDir, clear_leftovers
 from etbac.errors import EtbacError
 from etbac.frontend.load import load_model
-from etbac.runtime.chain import Chain, load
+from etbac.metrics import metric as find_metric
+from etbac.runtime.chain import Chain
+from etbac.runtime.selection import FP32, select
 from etbac.verification.chain import BATCHES, Fields, Inputs, Report, verify_chain
 from etbac.verification.decisions import Decisions, comparable, compare_decisions
+from etbac.verification.engines import EnginesCost, compare_engines
 from etbac.verification.uncut import UncutModel, all_draws
+
+if TYPE_CHECKING:
+    from etbac.models.attach import ExitNetwork
+    from etbac.models.data.sets import DataSet
 
 Bar = Callable[[str, int], Callable[[int], None]]
 
 
 @dataclass(frozen=True)
 class Verified:
-    """What was compared, and what could not be: a sentence for each part left out."""
+    """What was compared, and what could not be: a sentence for each part left out.
+
+    `report` and `decisions` are of the portable fp32 chain; `engines` of those in force or asked for, where these are
+    others.
+    """
 
     report: Report
     decisions: Decisions | None
+    engines: EnginesCost | None
     left_out: Sequence[str]
 
     @property
     def passed(self) -> bool:
-        return all(check.passed for check in self.report.checks) and (self.decisions is None or self.decisions.passed)
+        sound = self.engines is None or self.engines.broken is None
+        decided = self.decisions is None or self.decisions.passed
+        return all(check.passed for check in self.report.checks) and decided and sound
 
 
 def verify(
     engine_dir: str | Path = "engines",
     *,
     data: Path | None = None,
+    backend: str | None = None,
+    dtype: str | None = None,
+    trust: bool = False,
     batches: Sequence[int] = BATCHES,
     bar: Bar = lambda name, whole: lambda done: None,
 ) -> Verified:
     """Compare the chain with the uncut model, and its decisions with the plain torch model on the test set.
 
     Where the source is no longer what it was, the directory's own full model stands in for it, with exits off. `data`:
-    where the checkpoint's data are now. Raises EngineDirError for a directory that cannot be loaded.
+    where the checkpoint's data are now. Both are about the portable fp32 chain; the engines in force, or of `backend`
+    and `dtype`, are compared with that chain. Raises EngineDirError for a directory that cannot be loaded.
     """
-    with load(engine_dir) as chain:
-        clear_leftovers(chain.engine_dir)
-        missing = _why_no_source(chain.manifest)
-        if missing is not None:
-            return Verified(_against_full(chain, batches), None, [missing])
-        source = chain.manifest.source
-        with UncutModel(load_model(source["path"])) as uncut:
-            real = chain.engine_dir.read_samples() if chain.manifest.samples_kind == "real" else None
-            draws = all_draws(chain.manifest.inputs, uncut, real)
-            report = verify_chain(chain, uncut, draws, batches)
-        if source["kind"] != "checkpoint":
-            return Verified(report, None, ["decisions on data: the source is not a checkpoint that records any"])
-        try:
-            return Verified(report, _on_test_set(chain, Path(source["path"]), data, bar), [])
-        except EtbacError as error:
-            return Verified(report, None, [f"decisions on the test set: {error}"])
+    directory = EngineDir.open(engine_dir)
+    clear_leftovers(directory)
+    left_out: list[str] = []
+    with Chain(directory, select(directory, DEFAULT, FP32)) as portable:
+        missing = _why_no_source(directory.manifest)
+        found = None if missing else _test_set(directory.manifest, data, left_out)
+        report = _against_full(portable, batches) if missing else _against_source(portable, batches)
+        decisions = None if found is None else _decisions(portable, found, bar, left_out)
+        left_out += [missing] if missing else []
+        chosen = select(directory, backend, dtype, trust)
+        left_out += [chosen.note] if chosen.note else []
+        if (chosen.backend, chosen.dtype) == (portable.backend, portable.dtype):
+            return Verified(report, decisions, None, left_out)
+        with Chain(directory, chosen) as chain:
+            return Verified(report, decisions, _cost(chain, portable, found), left_out)
+
+
+def _against_source(chain: Chain, batches: Sequence[int]) -> Report:
+    with UncutModel(load_model(chain.manifest.source["path"])) as uncut:
+        real = chain.engine_dir.read_samples() if chain.manifest.samples_kind == "real" else None
+        return verify_chain(chain, uncut, all_draws(chain.manifest.inputs, uncut, real), batches)
+
+
+def _cost(chain: Chain, portable: Chain, found: _TestSet | None) -> EnginesCost:
+    """On the test set, or on the directory's samples where there is none."""
+    if found is None:
+        return compare_engines(chain, portable, chain.engine_dir.read_samples())
+    thresholds = None if chain.plan is None else chain.plan.thresholds
+    metric = find_metric(chain.manifest.metric)
+    return compare_engines(chain, portable, found.data.inputs, found.data.labels, metric, thresholds)
 
 
 @dataclass(frozen=True)
@@ -90,17 +123,36 @@ def _against_full(chain: Chain, batches: Sequence[int]) -> Report:
     return verify_chain(chain, _FullModel(chain), {"the directory's": draw}, batches, forced=False)
 
 
-def _on_test_set(chain: Chain, path: Path, data: Path | None, bar: Bar) -> Decisions:
-    reason = comparable(chain.manifest)
-    if reason is not None:
-        raise EtbacError(reason)
+@dataclass(frozen=True)
+class _TestSet:
+    """The checkpoint's network and its test set."""
+
+    network: ExitNetwork
+    data: DataSet
+
+
+def _test_set(manifest: Manifest, folder: Path | None, left_out: list[str]) -> _TestSet | None:
+    if manifest.source["kind"] != "checkpoint":
+        left_out.append("decisions on data: the source is not a checkpoint that records any")
+        return None
     from etbac.models import checkpoint
 
-    found = checkpoint.load(path)
-    test = checkpoint.load_set(found, "test", data)
+    try:
+        found = checkpoint.load(Path(manifest.source["path"]))
+        return _TestSet(found.network, checkpoint.load_set(found, "test", folder))
+    except EtbacError as error:
+        left_out.append(f"decisions on the test set: {error}")
+        return None
+
+
+def _decisions(chain: Chain, found: _TestSet, bar: Bar, left_out: list[str]) -> Decisions | None:
+    reason = comparable(chain.manifest)
+    if reason is not None:
+        left_out.append(f"decisions on the test set: {reason}")
+        return None
     thresholds: Mapping[int, float] = {} if chain.plan is None else chain.plan.thresholds
-    rows = len(test.labels)
-    return compare_decisions(chain, found.network, test.inputs, test.labels, thresholds, bar("test set in torch", rows))
+    test, progress = found.data, bar("test set in torch", len(found.data.labels))
+    return compare_decisions(chain, found.network, test.inputs, test.labels, thresholds, progress)
 
 
 def _why_no_source(manifest: Manifest) -> str | None:

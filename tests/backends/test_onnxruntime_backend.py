@@ -6,12 +6,20 @@ import textwrap
 from pathlib import Path
 
 import numpy as np
+import onnxruntime
 import pytest
 from support.two_blocks import CLASSES, make_engine_dir, make_inputs
 
 from etbac.backends import registry
 from etbac.backends.interface import BuildOptions, Engine
-from etbac.backends.onnxruntime_backend import OnnxRuntimeBackend, thread_pool
+from etbac.backends.onnxruntime_backend import (
+    BoundRunner,
+    BoundTensor,
+    OnnxRuntimeBackend,
+    OnnxRuntimeRunner,
+    _create_session,
+    thread_pool,
+)
 from etbac.errors import EtbacError, MissingPackageError, UsageError
 
 
@@ -62,8 +70,45 @@ def test_the_portable_source_is_the_engine(first_segment: Path) -> None:
 
 
 def test_a_dtype_that_it_has_not_is_refused(first_segment: Path) -> None:
-    with pytest.raises(UsageError, match="--dtype int8: backend onnxruntime runs fp32 only"):
-        OnnxRuntimeBackend().build(first_segment, BuildOptions(dtype="int8"), first_segment.parent)
+    with pytest.raises(UsageError, match="--dtype bf16: backend onnxruntime has no arithmetic for it; it has fp32, fp16"):
+        OnnxRuntimeBackend().build(first_segment, BuildOptions(dtype="bf16"), first_segment.parent)
+
+
+@pytest.mark.parametrize(
+    ("machine", "flags", "bits"),
+    [
+        ("x86_64", "avx2", "7"),
+        ("x86_64", "avx2 avx512_vnni", "8"),
+        ("x86_64", "avx_vnni", "8"),
+        ("arm64", "", "8"),
+    ],
+)
+def test_int8_weights_have_seven_bits_where_sums_saturate(monkeypatch, machine, flags, bits) -> None:
+    monkeypatch.setattr("etbac.backends.onnxruntime_backend.machine", lambda: machine)
+    monkeypatch.setattr("etbac.backends.onnxruntime_backend._read", lambda path: f"flags : {flags}")
+    backend = OnnxRuntimeBackend()
+    assert backend.int8_options().seven_bit_weights is (bits == "7")
+    made_for = backend.made_for(BuildOptions(dtype="int8"))
+    assert backend.unfit(made_for) is None
+    monkeypatch.setattr("etbac.backends.onnxruntime_backend._read", lambda path: "flags : avx2")
+    unfit = machine == "x86_64" and bits == "8"
+    assert (backend.unfit(made_for) is not None) is unfit
+
+
+def test_bound_outputs_stay_where_they_are_and_go_into_the_next_run(first_segment: Path) -> None:
+    inputs = make_inputs(5)
+    feed = {"x": inputs["x"], "scale": inputs["scale"], "threshold": np.array(0.5, np.float32)}
+    session = _create_session(first_segment, "cpu")
+    names = ("prediction", "confidence", "exit_mask")
+    plain = OnnxRuntimeRunner(first_segment, session).run(feed, names)
+    with BoundRunner(first_segment, session, "cpu") as runner:
+        bound = runner.run(feed, names)
+        assert all(isinstance(tensor, BoundTensor) for tensor in bound)
+        assert [tensor.shape for tensor in bound] == [tensor.shape for tensor in plain]
+        for ours, theirs in zip(bound, plain, strict=True):
+            assert np.array_equal(np.asarray(ours), np.asarray(theirs))
+        again = runner.run({**feed, "x": BoundTensor(onnxruntime.OrtValue.ortvalue_from_numpy(inputs["x"]))}, names)
+    assert np.array_equal(np.asarray(again[0]), np.asarray(plain[0]))
 
 
 def test_failures_name_the_file_on_one_line(first_segment: Path, tmp_path: Path) -> None:

@@ -14,8 +14,9 @@ from support.chain_checks import compile_case, kept_exits, scale_of
 from support.random_graphs import Case, random_graph
 from support.segment_chain import SegmentChain, Stage
 
+from etbac.backends.interface import Int8Options
 from etbac.errors import InputError, UnsupportedModelError, UsageError
-from etbac.formats import Int8Options, typed
+from etbac.formats import typed
 from etbac.frontend.exit_graph import from_elsewhere
 from etbac.passes.exit_model import Segment
 from etbac.passes.model_passes import PassOptions, model_passes, segment_passes
@@ -233,21 +234,6 @@ def test_int8_without_inputs_or_with_the_wrong_ones_is_refused():
         typed(network(), ["int8"] * 3, {"picture": images(4)["image"]})
     with pytest.raises(InputError, match="no sample"):
         typed(network(), ["int8"] * 3, images(0))
-
-
-@pytest.mark.parametrize(
-    ("machine", "flags", "seven"),
-    [
-        ("x86_64", "avx2", True),
-        ("x86_64", "avx2 avx512_vnni", False),
-        ("x86_64", "avx_vnni", False),
-        ("arm64", "", False),
-    ],
-)
-def test_weights_have_seven_bits_where_sums_saturate(monkeypatch, machine, flags, seven):
-    monkeypatch.setattr("etbac.formats.int8.machine", lambda: machine)
-    monkeypatch.setattr("pathlib.Path.read_text", lambda path: f"flags : {flags}")
-    assert Int8Options.for_this_cpu().seven_bit_weights is seven
 
 
 def test_seven_bit_weights_lie_within_64():
