@@ -96,9 +96,7 @@ def compile(
     """
     load = LoadOptions(example_inputs=example_inputs)
     engines = EngineOptions(backend, dtype, keep_fp32, fallback, calibration)
-    options = CompileOptions(
-        exits=exits, gate=gate, gates=gates or {}, engines=engines, max_batch=max_batch, load=load
-    )
+    options = CompileOptions(exits=exits, gate=gate, gates=gates or {}, engines=engines, max_batch=max_batch, load=load)
     return compile_model(_exit_model(model, load), Path(engine_dir), options).engine_dir
 
 

@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from etbac.backends.interface import Availability, BuildOptions, Engine
+from etbac.backends.interface import Availability, BuildOptions, Engine, Int8Options
 from etbac.backends.tensorrt.cuda import first_gpu
 from etbac.backends.tensorrt.flavour import FULL, RTX, Flavour, installed_version, load, require_polygraphy
 from etbac.errors import EtbacError, UsageError
@@ -28,6 +28,7 @@ class TensorRtBackend:
 
     flavour: Flavour
     name: str
+    runs_sources = False
 
     def __init__(self, graphs: bool = True) -> None:
         self._graphs = graphs
@@ -54,6 +55,9 @@ class TensorRtBackend:
             raise UsageError(f"--dtype {dtype}: backend {self.name} computes in {', '.join(DTYPES)}")
         gpu = first_gpu()
         return gpu.device if gpu else ANY
+
+    def int8_options(self) -> Int8Options:
+        return Int8Options(symmetric=True)
 
     def made_for(self, options: BuildOptions) -> Mapping[str, str]:
         gpu = None if self.flavour.portable else first_gpu()
