@@ -44,6 +44,8 @@ class TensorRtRunner:
         given = self._trt.TensorIOMode.INPUT
         self._inputs = [name for name in names if self._engine.get_tensor_mode(name) == given]
         self._outputs = [name for name in names if name not in self._inputs]
+        on_host = self._trt.TensorLocation.HOST  # what is read as a shape
+        self._sizes = [name for name in self._inputs if self._engine.get_tensor_location(name) == on_host]
         self._dtypes = {name: np.dtype(self._trt.nptype(self._engine.get_tensor_dtype(name))) for name in names}
         self._lowest, _, self._highest = (
             {name: tuple(self._engine.get_tensor_profile_shape(name, 0)[place]) for name in self._inputs}
@@ -53,10 +55,8 @@ class TensorRtRunner:
             self._cuda.use()
             self._working = 0 if self._portable else self._cuda.allocate(self._engine.device_memory_size_v2)
             largest = self._context(None)
-            for name in self._inputs:
-                largest.set_input_shape(name, self._highest[name])
-            self._staging = {name: self._buffers(name, self._highest[name]) for name in self._inputs}
-            self._results = {name: self._buffers(name, largest.get_tensor_shape(name)) for name in self._outputs}
+            self._staging = {name: Buffers(self._cuda, self._bytes(name)) for name in self._inputs}
+            self._results = {name: Buffers(self._cuda, largest.get_max_output_size(name)) for name in self._outputs}
             self._places = {name: buffers.take() for name, buffers in self._staging.items()}
 
     def run(self, inputs: Arrays, outputs: tuple[str, ...]) -> list[Array]:
@@ -64,17 +64,19 @@ class TensorRtRunner:
             raise EtbacError(f"{self._path.name} was closed; open the chain again")
         with self._cuda.lock:
             self._cuda.use()
-            bound = {name: self._bind(name, inputs[name]) for name in self._inputs}
-            shapes = tuple(shape for shape, _ in bound.values())
+            sizes = {name: np.array(inputs[name], self._dtypes[name]) for name in self._sizes}
+            bound = {name: self._bind(name, inputs[name]) for name in self._inputs if name not in sizes}
+            bound |= {name: (size.shape, size.ctypes.data) for name, size in sizes.items()}
+            shapes = (*(shape for shape, _ in bound.values()), *(size.item() for size in sizes.values()))
             context = self._context(shapes if self._record else None)
-            for name, (shape, _) in bound.items():
+            for name, (shape, place) in bound.items():
                 context.set_input_shape(name, shape)
-            made = {name: self._output(name, tuple(context.get_tensor_shape(name))) for name in self._outputs}
-            places = {name: place for name, (_, place) in bound.items()}
-            places |= {name: array.address for name, array in made.items()}
-            for name, place in places.items():
                 context.set_tensor_address(name, place)
-            self._enqueue(context, (shapes, tuple(places.values())))
+            made = {name: self._output(name, tuple(context.get_tensor_shape(name))) for name in self._outputs}
+            for name, array in made.items():
+                context.set_tensor_address(name, array.address)
+            places = [place for name, (_, place) in bound.items() if name not in sizes]
+            self._enqueue(context, (shapes, *places, *(array.address for array in made.values())))
             read: dict[str, Any] = {name: np.asarray(made[name]) for name in outputs if name in READ_BY_HOST}
         results: list[Any] = [read.get(name, made[name]) for name in outputs]
         return results
@@ -166,8 +168,8 @@ class TensorRtRunner:
         context.set_optimization_profile_async(0, self._cuda.stream)
         return context
 
-    def _buffers(self, name: str, shape: Any) -> Buffers:
-        return Buffers(self._cuda, math.prod(shape) * self._dtypes[name].itemsize)
+    def _bytes(self, name: str) -> int:
+        return math.prod(self._highest[name]) * self._dtypes[name].itemsize
 
     def _output(self, name: str, shape: Shape) -> DeviceArray:
         buffers = self._results[name]

@@ -27,6 +27,8 @@ class Input:
 
 @dataclass(frozen=True)
 class Shapes:
+    """Of an input that is read as a shape: its values, not its own shape."""
+
     smallest: tuple[int, ...]
     usual: tuple[int, ...]
     largest: tuple[int, ...]
@@ -40,7 +42,8 @@ def profile_shapes(inputs: Sequence[Input], options: BuildOptions, file: str) ->
     """The batch is 1 … max_batch, most often max_batch. A later segment, which has `keep`, takes as many of the rows
     of its boundary tensors, which are whole pools of max_batch rows.
 
-    Raises UsageError that names a dimension without a range, BackendRefusal for an input that is read as a shape.
+    Raises UsageError that names a dimension without a range, BackendRefusal for an input that is read as a shape, unless
+    it is one number and `options.dims` has a range of that name.
     """
     for name, sizes in options.dims.items():
         if not 1 <= sizes[0] <= sizes[1] <= sizes[2]:
@@ -52,13 +55,20 @@ def profile_shapes(inputs: Sequence[Input], options: BuildOptions, file: str) ->
 
 def _shapes(given: Input, options: BuildOptions, is_later: bool, file: str) -> Shapes:
     if given.is_shape:
-        raise BackendRefusal(
-            f"{file}: its input {given.name!r} is read as a shape, and TensorRT would want a range of its values; "
-            "--fallback runs this segment on ONNX Runtime"
-        )
+        return _values(given, options, file)
     ranges = [_range(given, axis, options, is_later, file) for axis in range(len(given.dims))]
     smallest, usual, largest = zip(*ranges, strict=True) if ranges else ((), (), ())
     return Shapes(smallest, usual, largest)
+
+
+def _values(given: Input, options: BuildOptions, file: str) -> Shapes:
+    if given.name not in options.dims or given.dims not in ((), (1,)):
+        raise BackendRefusal(
+            f"{file}: its input {given.name!r} is read as a shape, and there is no range for its values; "
+            "--fallback runs this segment on ONNX Runtime"
+        )
+    smallest, usual, largest = options.dims[given.name]
+    return Shapes((smallest,), (usual,), (largest,))
 
 
 def _range(given: Input, axis: int, options: BuildOptions, is_later: bool, file: str) -> Range:

@@ -14,7 +14,7 @@ from etbac.backends.tensorrt.build import _parse
 from etbac.backends.tensorrt.flavour import RTX
 from etbac.backends.tensorrt.shapes import BATCH, POOL, Input, Shapes, profile_shapes, read_inputs
 from etbac.backends.tensorrt.tools import tools
-from etbac.errors import UsageError
+from etbac.errors import BackendRefusal, UsageError
 from etbac.passes.split import segment
 
 TOKENS = """
@@ -89,3 +89,19 @@ def test_a_dynamic_dimension_without_a_name_is_called_by_its_place(tmp_path: Pat
     model.graph.input[0].type.tensor_type.shape.dim[1].ClearField("dim_param")
     onnx.save(model, tmp_path / "unnamed.onnx")
     assert inputs_of(tmp_path / "unnamed.onnx") == [Input("x", ("batch", "x.1"))]
+
+
+def test_a_number_that_is_read_as_a_shape_has_the_range_of_its_name(tmp_path: Path) -> None:
+    graph = """(float[batch, 3] x, int64 width) => (float[batch, 3, n] y)
+    { first = Constant<value_ints = [0]>()  last = Constant<value_ints = [2]>()  one = Constant<value_ints = [1]>()
+      flat = Unsqueeze(width, first)  shape = Concat<axis = 0>(one, one, flat)
+      wide = Unsqueeze(x, last)  y = Expand(wide, shape) }"""
+    path = tmp_path / "width.onnx"
+    onnx.save(parse(graph), path)
+    (width,) = [each for each in inputs_of(path) if each.name == "width"]
+    assert width == Input("width", (), is_shape=True)
+    options = BuildOptions(max_batch=4, dims={"width": (1, 8, 16)})
+    assert profile_shapes([width], options, path.name) == {"width": Shapes((1,), (8,), (16,))}
+    assert TensorRtRtx().build(path, options, tmp_path).path.exists()
+    with pytest.raises(BackendRefusal, match="input 'width' is read as a shape, and there is no range for its values"):
+        TensorRtRtx().build(path, BuildOptions(max_batch=4), tmp_path)
