@@ -9,11 +9,11 @@ from pathlib import Path
 import onnx_ir as ir
 
 from benchmarks.zoo.subject import Subject
-from etbac.backends.interface import Engine
+from etbac.backends.interface import Engine, Int8Options
 from etbac.backends.onnxruntime_backend import OnnxRuntimeBackend
 from etbac.compiler.ranges import Range, boundary_ranges
 from etbac.contract import SegmentContract, TensorSpec
-from etbac.formats import Int8Options, typed
+from etbac.formats import typed
 from etbac.frontend.inputs import OTHER_DYNAMIC
 from etbac.passes.exit_model import ExitModel, Segment
 from etbac.passes.model_passes import PassOptions, model_passes, segment_passes

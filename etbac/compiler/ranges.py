@@ -7,7 +7,7 @@ from dataclasses import replace
 
 import numpy as np
 
-from etbac.backends.interface import Array, Arrays, Runner
+from etbac.backends.interface import Arrays, Runner, Tensor
 from etbac.contract import SegmentContract, TensorSpec
 from etbac.frontend.inputs import make_inputs
 from etbac.runtime.stage import Stage
@@ -41,11 +41,11 @@ def _made_up(inputs: Sequence[TensorSpec], sizes: Mapping[str, int]) -> Arrays:
 
 
 def _sizes(contracts: Sequence[SegmentContract], stages: Sequence[Stage], inputs: Arrays) -> dict[str, int]:
-    carried: Sequence[Array] = [inputs[name] for name in stages[0].inputs]
+    carried: Sequence[Tensor] = [inputs[name] for name in stages[0].inputs]
     sizes: dict[str, int] = {}
     for stage, following in zip(stages[:-1], contracts[1:], strict=True):
         carried = stage.pass_on(carried, np.arange(ROWS))
-        for spec, array in zip(following.inputs, carried, strict=True):
+        for spec, array in zip(following.inputs, map(np.asarray, carried), strict=True):
             others = (axis for axis, dim in enumerate(spec.shape) if isinstance(dim, str) and axis != spec.batch_axis)
             sizes.update({str(spec.shape[axis]): array.shape[axis] for axis in others})
             if spec.batch_axis is None and array.size == 1 and array.dtype.kind == "i" and int(array.item()) > 0:

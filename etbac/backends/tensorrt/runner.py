@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Mapping
 from pathlib import Path
 from types import TracebackType
 from typing import Any
 
 import numpy as np
 
-from etbac.backends.interface import Array, Arrays
+from etbac.backends.interface import Tensor
 from etbac.backends.tensorrt.arrays import Buffers, DeviceArray
 from etbac.backends.tensorrt.cuda import Address, cuda, first_gpu
 from etbac.backends.tensorrt.flavour import Flavour, load
@@ -59,7 +60,7 @@ class TensorRtRunner:
             self._results = {name: Buffers(self._cuda, largest.get_max_output_size(name)) for name in self._outputs}
             self._places = {name: buffers.take() for name, buffers in self._staging.items()}
 
-    def run(self, inputs: Arrays, outputs: tuple[str, ...]) -> list[Array]:
+    def run(self, inputs: Mapping[str, Tensor], outputs: tuple[str, ...]) -> list[Tensor]:
         if self._engine is None:
             raise EtbacError(f"{self._path.name} was closed; open the chain again")
         with self._cuda.lock:
@@ -77,9 +78,8 @@ class TensorRtRunner:
                 context.set_tensor_address(name, array.address)
             places = [place for name, (_, place) in bound.items() if name not in sizes]
             self._enqueue(context, (shapes, *places, *(array.address for array in made.values())))
-            read: dict[str, Any] = {name: np.asarray(made[name]) for name in outputs if name in READ_BY_HOST}
-        results: list[Any] = [read.get(name, made[name]) for name in outputs]
-        return results
+            read: dict[str, Tensor] = {name: np.asarray(made[name]) for name in outputs if name in READ_BY_HOST}
+        return [read.get(name, made[name]) for name in outputs]
 
     def close(self) -> None:
         if self._engine is None:
@@ -107,23 +107,21 @@ class TensorRtRunner:
     ) -> None:
         self.close()
 
-    def _bind(self, name: str, given: Any) -> tuple[Shape, Address]:
+    def _bind(self, name: str, given: Tensor) -> tuple[Shape, Address]:
         """The shape to announce, and where the tensor is. A boundary's pool is bound whole, whatever rows it holds."""
-        on_device = isinstance(given, DeviceArray) and given.dtype == self._dtypes[name]
-        array = given if on_device else np.asarray(given, self._dtypes[name], order="C")
         lowest, highest = self._lowest[name], self._highest[name]
-        shape = tuple(array.shape) and (max(array.shape[0], lowest[0]), *array.shape[1:])
+        shape = tuple(given.shape) and (max(given.shape[0], lowest[0]), *given.shape[1:])
         fits = len(shape) == len(lowest) and all(
             low <= size <= high for low, size, high in zip(lowest, shape, highest, strict=True)
         )
         if not fits:
             raise InputError(
-                f"{self._path.name}: input {name!r} is {list(array.shape)}; "
+                f"{self._path.name}: input {name!r} is {list(given.shape)}; "
                 f"the engine was built for {list(lowest)} to {list(highest)}"
             )
-        if on_device:
+        if isinstance(given, DeviceArray) and given.dtype == self._dtypes[name]:
             return shape, given.address
-        self._cuda.to_device(self._places[name], array)
+        self._cuda.to_device(self._places[name], np.asarray(given, self._dtypes[name], order="C"))
         return shape, self._places[name]
 
     def _enqueue(self, context: Any, key: Any) -> None:
@@ -169,7 +167,7 @@ class TensorRtRunner:
         return context
 
     def _bytes(self, name: str) -> int:
-        return math.prod(self._highest[name]) * self._dtypes[name].itemsize
+        return int(math.prod(self._highest[name]) * self._dtypes[name].itemsize)
 
     def _output(self, name: str, shape: Shape) -> DeviceArray:
         buffers = self._results[name]

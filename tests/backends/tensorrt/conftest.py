@@ -11,7 +11,7 @@ from support.small_network import make_images, make_network
 from etbac.backends.tensorrt.backend import TensorRtRtx
 from etbac.compiler import CompileOptions, compile_model
 from etbac.compiler.compile import Compiled
-from etbac.formats import Int8Options, typed
+from etbac.formats import typed
 from etbac.frontend.torch_export import from_module
 from etbac.passes.exit_model import ExitModel, Segment
 from etbac.passes.model_passes import PassOptions, model_passes, segment_passes
@@ -57,7 +57,7 @@ def sources_in(tmp_path_factory: pytest.TempPathFactory) -> dict[str, list[Path]
     parts = split_at_exits(model_passes(exported(), PassOptions()), MAX_BATCH)
     segments = [segment_passes(part) for part in parts]
     images = {"image": np.concatenate([make_images(16, seed)["image"] for seed in range(8)])}
-    options = Int8Options(symmetric=True)
+    options = TensorRtRtx().int8_options()
     return {
         name: write(typed(segments, [name] * len(segments), images, options), folder, name)
         for name in ("fp32", "fp16", "bf16", "int8")
