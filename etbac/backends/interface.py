@@ -34,6 +34,11 @@ class Availability:
     detail: str
     install: str
 
+    @property
+    def sentence(self) -> str:
+        """What is wrong, with the remedy."""
+        return self.detail if self.install in self.detail else f"{self.detail}. Install it: {self.install}"
+
 
 @dataclass(frozen=True)
 class Int8Options:

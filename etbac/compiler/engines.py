@@ -76,7 +76,7 @@ def build_engines(
     device = backend.device(options.dtype)
     found = backend.available()
     if not found.usable:
-        raise EtbacError(f"backend {backend.name} cannot build here: {found.detail}. Install it: {found.install}")
+        raise EtbacError(f"backend {backend.name} cannot build here: {found.sentence}")
     formats = formats_of(options.dtype, options.keep_fp32, [segment.contract.exit_id for segment in segments])
     folder = folder_of_set(backend.name, device, options.dtype)
     *sources, full = portable

@@ -79,6 +79,8 @@ def quantize(model: ir.Model, nodes: Sequence[ir.Node], ranges: Ranges, options:
     from onnxruntime.quantization.calibrate import CalibrationMethod, TensorsData
     from onnxruntime.quantization.qdq_quantizer import QDQQuantizer
 
+    model = model.clone()
+    ir.external_data.load_to_model(model)
     extremes = {name: (np.float32(low), np.float32(high)) for name, (low, high) in ranges.items()}
     quantizer = QDQQuantizer(
         ir.to_proto(model),

@@ -48,7 +48,7 @@ def select(
     chosen = registry.get(name)
     found = chosen.available()
     if not found.usable:
-        raise EtbacError(f"--backend {name}: {found.detail}. Install it: {found.install}")
+        raise EtbacError(f"--backend {name} cannot run here: {found.sentence}")
     engines = _find(engine_dir, name, dtype)
     if engines is None and chosen.runs_sources and dtype == FP32:
         return _portable(engine_dir, chosen)
@@ -79,7 +79,7 @@ def _unfit(engines: EngineSet, trust: bool) -> str | None:
         backend = registry.get(entry.backend)
         found = backend.available()
         if not found.usable:
-            return f"backend {entry.backend}: {found.detail}; install it: {found.install}"
+            return f"backend {entry.backend}: {found.sentence}"
         reason = backend.unfit(entry.made_for)
         if reason is not None:
             return reason
