@@ -24,6 +24,7 @@ from onnx import parser
 from rich.console import Console
 from rich.table import Table
 
+from benchmarks.cuda_session import CudaSession
 from benchmarks.segment_files import SegmentFiles, in_format, segments_of, write
 from benchmarks.zoo.project_models import ensemble
 from benchmarks.zoo.subject import Subject, images, token_ids, with_attached_exits
@@ -74,30 +75,6 @@ class Work:
 
     def first(self, rows: int) -> Arrays:
         return {name: np.resize(array, (rows, *array.shape[1:])) for name, array in self.samples.items()}
-
-
-class CudaSession:
-    """ONNX Runtime on the GPU; inputs and outputs are on the host."""
-
-    def __init__(self, path: Path) -> None:
-        import onnxruntime
-
-        if "CUDAExecutionProvider" not in onnxruntime.get_available_providers():
-            raise EtbacError("ONNX Runtime has no CUDA here: pip install 'etbac[gpu]'")
-        self._session = onnxruntime.InferenceSession(str(path), providers=["CUDAExecutionProvider"])
-
-    def run(self, inputs: Mapping[str, Tensor], outputs: tuple[str, ...]) -> list[Tensor]:
-        results: list[Tensor] = self._session.run(outputs, dict(inputs))
-        return results
-
-    def close(self) -> None:
-        del self._session
-
-    def __enter__(self) -> CudaSession:
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self.close()
 
 
 def tensorrt_opener(dtype: str, folder: Path, graphs: bool) -> Opener:
