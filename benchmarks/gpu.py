@@ -220,7 +220,7 @@ def main(arguments: Sequence[str]) -> int:
     options.add_argument("--dtype", choices=("fp32", "fp16"), action="append", help="by default both")
     options.add_argument("--output", type=Path, default=Path("results/gpu.json"))
     asked = options.parse_args(arguments)
-    console, gpu = Console(width=170, highlight=False), first_gpu()
+    console, gpu = Console(width=170, highlight=False, markup=False), first_gpu()
     if gpu is None and not asked.build_only:
         console.print("there is no NVIDIA GPU here; --build-only builds the engines without one")
         return 1

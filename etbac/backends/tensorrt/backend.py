@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 from etbac.backends.interface import Availability, BuildOptions, Engine, Int8Options
 from etbac.backends.tensorrt.cuda import first_gpu
-from etbac.backends.tensorrt.flavour import FULL, RTX, Flavour, installed_version, load, require_polygraphy
+from etbac.backends.tensorrt.flavour import FULL, RTX, Flavour, UnusableError, installed_version, load, require_polygraphy
 from etbac.errors import EtbacError, UsageError
 
 if TYPE_CHECKING:
@@ -39,8 +39,8 @@ class TensorRtBackend:
         try:
             version = load(flavour).__version__
             require_polygraphy(flavour)
-        except EtbacError as error:
-            return Availability(False, installed_version(flavour), device, str(error), flavour.install)
+        except UnusableError as error:
+            return Availability(False, installed_version(flavour), device, error.reason, flavour.install)
         if gpu is not None:
             return Availability(True, version, device, f"{gpu.name}, driver {gpu.driver}", flavour.install)
         if flavour.portable:

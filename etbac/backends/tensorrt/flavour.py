@@ -11,7 +11,7 @@ from importlib.util import find_spec
 from pathlib import Path
 from types import ModuleType
 
-from etbac.errors import EtbacError, MissingPackageError
+from etbac.errors import MissingPackageError
 
 RTX_LIBRARIES = ("libcudart.so", "libtensorrt_rtx.so", "libtensorrt_onnxparser_rtx.so")
 """In the order in which they need one another."""
@@ -51,18 +51,23 @@ FULL = Flavour(
 )
 
 
+class UnusableError(MissingPackageError):
+    """`reason`: what is missing or wrong, without the line that installs it."""
+
+    def __init__(self, flavour: Flavour, reason: str) -> None:
+        super().__init__(f"backend {flavour.name}: {reason}. Install it: {flavour.install}")
+        self.reason = reason
+
+
 @functools.cache
 def load(flavour: Flavour) -> ModuleType:
-    """The flavour's module with its libraries; an EtbacError that says what is missing or of a wrong version."""
+    """The flavour's module with its libraries; UnusableError says what is missing or of a wrong version."""
     if flavour is RTX:
         _load_rtx_libraries()
     found = _import(flavour, flavour.module, flavour.package)
     if flavour is FULL and found.__version__.partition(".")[0] not in MAJOR_VERSIONS:
         wanted = " and ".join(MAJOR_VERSIONS)
-        raise MissingPackageError(
-            f"backend {flavour.name} works with TensorRT {wanted}; found {found.__version__}. "
-            f"Install another one: {flavour.install}"
-        )
+        raise UnusableError(flavour, f"it works with TensorRT {wanted}, and {found.__version__} is installed")
     return found
 
 
@@ -81,22 +86,22 @@ def installed_version(flavour: Flavour) -> str | None:
 def _load_rtx_libraries() -> None:
     bindings = installed_version(RTX)
     if bindings is None:
-        raise _missing(RTX, f"the package {RTX.package} is not installed")
+        raise UnusableError(RTX, f"the package {RTX.package} is not installed")
     spec = find_spec(RTX_LIBRARIES_MODULE)
     if spec is None or not spec.submodule_search_locations:
-        raise _missing(RTX, f"the package {RTX_LIBRARIES_PACKAGE} is not installed")
+        raise UnusableError(RTX, f"the package {RTX_LIBRARIES_PACKAGE} is not installed")
     folder = Path(spec.submodule_search_locations[0])
     for name in RTX_LIBRARIES:
-        files = sorted(folder.glob(f"{name}*"))
-        if not files:
-            raise _missing(RTX, f"{name} is missing from the package {RTX_LIBRARIES_PACKAGE}")
-        found = files[0].name.removeprefix(f"{name}.")
+        file = max(folder.glob(f"{name}*"), key=lambda path: len(path.name), default=None)  # not a link to it
+        if file is None:
+            raise UnusableError(RTX, f"{name} is missing from the package {RTX_LIBRARIES_PACKAGE}")
+        found = file.name.removeprefix(f"{name}.")
         if name == "libtensorrt_rtx.so" and not f"{bindings}.".startswith(f"{found}."):
-            raise _missing(RTX, f"{files[0].name} does not belong to {RTX.package} {bindings}")
+            raise UnusableError(RTX, f"{file.name} does not belong to {RTX.package} {bindings}")
         try:
-            ctypes.CDLL(str(files[0]), mode=ctypes.RTLD_GLOBAL)
+            ctypes.CDLL(str(file), mode=ctypes.RTLD_GLOBAL)
         except OSError as error:
-            raise _missing(RTX, f"{files[0].name} cannot be loaded ({_one_line(error)})") from None
+            raise UnusableError(RTX, f"{file.name} cannot be loaded ({_one_line(error)})") from None
 
 
 def _import(flavour: Flavour, module: str, package: str) -> ModuleType:
@@ -104,14 +109,10 @@ def _import(flavour: Flavour, module: str, package: str) -> ModuleType:
         return import_module(module)
     except ModuleNotFoundError as error:
         if error.name == module:
-            raise _missing(flavour, f"the package {package} is not installed") from None
-        raise _missing(flavour, f"the package {package} cannot be imported ({_one_line(error)})") from None
+            raise UnusableError(flavour, f"the package {package} is not installed") from None
+        raise UnusableError(flavour, f"the package {package} cannot be imported ({_one_line(error)})") from None
     except Exception as error:  # native modules fail in many ways, and looking must not
-        raise _missing(flavour, f"the package {package} cannot be imported ({_one_line(error)})") from None
-
-
-def _missing(flavour: Flavour, reason: str) -> EtbacError:
-    return MissingPackageError(f"backend {flavour.name}: {reason}. Install it: {flavour.install}")
+        raise UnusableError(flavour, f"the package {package} cannot be imported ({_one_line(error)})") from None
 
 
 def _one_line(error: BaseException) -> str:

@@ -79,6 +79,7 @@ def tools(flavour: Flavour) -> Tools:
     from polygraphy.backend.trt import util
 
     log = log_of(flavour)
+    trt.init_libnvinfer_plugins(log.logger, "")
     util.TRT_LOGGER = log.logger
     return Tools(flavour, trt, poly, log)
 

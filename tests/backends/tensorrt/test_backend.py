@@ -17,7 +17,8 @@ from etbac.backends.tensorrt import backend as module
 from etbac.backends.tensorrt import flavour
 from etbac.backends.tensorrt.backend import TensorRt, TensorRtRtx
 from etbac.backends.tensorrt.cuda import Gpu
-from etbac.errors import EtbacError, UsageError
+from etbac.backends.tensorrt.tools import tools
+from etbac.errors import EtbacError, MissingPackageError, UsageError
 
 ROOT = Path(registry.__file__).parents[2]
 INSTALL = "pip install 'etbac[tensorrt-rtx]'"
@@ -40,8 +41,10 @@ def without_gpu(monkeypatch: pytest.MonkeyPatch) -> None:
 @pytest.fixture
 def looked_at_anew() -> Iterator[None]:
     flavour.load.cache_clear()
+    tools.cache_clear()
     yield
     flavour.load.cache_clear()
+    tools.cache_clear()
 
 
 @pytest.fixture
@@ -58,6 +61,13 @@ def package(folder: Path, name: str, code: str = "", files: tuple[str, ...] = ()
     (folder / name / "__init__.py").write_text(code)
     for file in files:
         (folder / name / file).write_text("no library")
+
+
+def libraries() -> Path:
+    """The real ones' folder."""
+    spec = flavour.find_spec(flavour.RTX_LIBRARIES_MODULE)
+    assert spec is not None
+    return Path((spec.submodule_search_locations or [""])[0])
 
 
 def run(code: str) -> str:
@@ -95,7 +105,7 @@ def test_a_package_that_is_not_installed_is_said_with_the_line_that_installs_it(
     found = TensorRt().available()
     assert not found.usable
     assert found.version is None
-    assert found.detail == "backend tensorrt: the package tensorrt is not installed. Install it: pip install 'etbac[gpu]'"
+    assert (found.detail, found.install) == ("the package tensorrt is not installed", "pip install 'etbac[gpu]'")
 
 
 @pytest.mark.parametrize(
@@ -107,12 +117,14 @@ def test_a_package_that_is_not_installed_is_said_with_the_line_that_installs_it(
     ],
 )
 def test_every_package_is_missed_by_name(
-    blocked: str, said: str, looked_at_anew: None, monkeypatch: pytest.MonkeyPatch
+    blocked: str, said: str, tmp_path: Path, looked_at_anew: None, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setitem(sys.modules, blocked, None)
     found = TensorRtRtx().available()
     assert (found.usable, found.install) == (False, INSTALL)
-    assert found.detail == f"backend tensorrt-rtx: {said}. Install it: {INSTALL}"
+    assert found.detail == said
+    with pytest.raises(MissingPackageError, match=f"backend tensorrt-rtx: {said}. Install it: {re.escape(INSTALL)}"):
+        TensorRtRtx().build(Path("any.onnx"), BuildOptions(), tmp_path)
 
 
 @pytest.mark.parametrize(
@@ -135,15 +147,26 @@ def test_libraries_that_are_missing_or_broken_are_said(
 def test_libraries_of_another_version_are_told_from_the_bindings(
     tmp_path: Path, looked_at_anew: None, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    (cudart,) = libraries().glob("libcudart.so*")
     package(tmp_path, flavour.RTX_LIBRARIES_MODULE, files=("libtensorrt_rtx.so.1.6.0",))
-    spec = flavour.find_spec(flavour.RTX_LIBRARIES_MODULE)
-    assert spec is not None
-    real = Path((spec.submodule_search_locations or [""])[0])
-    (cudart,) = real.glob("libcudart.so*")
     (tmp_path / flavour.RTX_LIBRARIES_MODULE / cudart.name).symlink_to(cudart)
     monkeypatch.syspath_prepend(tmp_path)
     detail = TensorRtRtx().available().detail
     assert "libtensorrt_rtx.so.1.6.0 does not belong to tensorrt-rtx-cu13-bindings 1.7" in detail
+
+
+def test_links_to_the_libraries_do_no_harm(
+    tmp_path: Path, looked_at_anew: None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The package makes them itself when it is imported."""
+    real = libraries()
+    package(tmp_path, flavour.RTX_LIBRARIES_MODULE)
+    for name in flavour.RTX_LIBRARIES:
+        file = max(real.glob(f"{name}*"), key=lambda path: len(path.name))
+        for link in (name, f"{name}.1", file.name):
+            (tmp_path / flavour.RTX_LIBRARIES_MODULE / link).symlink_to(file)
+    monkeypatch.syspath_prepend(tmp_path)
+    assert TensorRtRtx().available().usable
 
 
 @pytest.mark.parametrize("name", ["tensorrt_rtx_bindings", "polygraphy"])
@@ -179,7 +202,7 @@ def test_tensorrt_of_another_major_version_is_refused(
     package(tmp_path, "tensorrt", '__version__ = "8.6.1"')
     monkeypatch.syspath_prepend(tmp_path)
     monkeypatch.delitem(sys.modules, "tensorrt", raising=False)
-    assert "works with TensorRT 10 and 11; found 8.6.1" in TensorRt().available().detail
+    assert "works with TensorRT 10 and 11, and 8.6.1 is installed" in TensorRt().available().detail
     sys.modules.pop("tensorrt")
 
 
