@@ -18,6 +18,7 @@ from etbac.frontend.inputs import OTHER_DYNAMIC
 from etbac.passes.exit_model import ExitModel, Segment
 from etbac.passes.model_passes import PassOptions, model_passes, segment_passes
 from etbac.passes.split import split_at_exits
+from etbac.runtime.stage import Stage
 
 
 @dataclass(frozen=True)
@@ -40,7 +41,7 @@ class SegmentFiles:
             return {}
         backend = OnnxRuntimeBackend()
         runners = [backend.load(Engine(backend.name, "cpu", "fp32", path)) for path in self.paths]
-        return boundary_ranges(self.contracts, runners, self.inputs, asked)
+        return boundary_ranges(self.contracts, [*map(Stage, self.contracts, runners)], self.inputs, asked)
 
 
 def segments_of(subject: Subject, max_batch: int, exits: tuple[int, ...] | None = None) -> list[Segment]:

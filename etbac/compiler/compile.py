@@ -16,6 +16,7 @@ import onnx_ir as ir
 
 from etbac.backends import registry
 from etbac.compiler.engines import Built, EngineOptions, build_engines
+from etbac.compiler.ranges import boundary_ranges
 from etbac.compiler.serialization import Stored, add_models
 from etbac.contract import Manifest, SegmentEntry, TensorSpec
 from etbac.engine_dir import EngineDir, Writer
@@ -110,15 +111,22 @@ def compile_model(exit_model: ExitModel, path: Path, options: CompileOptions) ->
         written = write_chain(writer, exit_model, samples, options)
         with Chain(writer.stage(written.manifest)) as chain:
             report = verify_chain(chain, reference, draws, sorted({*BATCHES, options.max_batch})).require()
-        manifest, built = _with_engines(writer, written, options)
+            manifest, built = _with_engines(writer, written, chain, options)
         committed = writer.commit(manifest)
         return Compiled(committed, exit_model, written.segments, report, built, writer.dropped_plan)
 
 
-def _with_engines(writer: Writer, written: Written, options: CompileOptions) -> tuple[Manifest, Sequence[Built]]:
-    if options.engines.are_portable:
+def _with_engines(
+    writer: Writer, written: Written, portable: Chain, options: CompileOptions
+) -> tuple[Manifest, Sequence[Built]]:
+    engines = options.engines
+    if engines.are_portable:
         return written.manifest, ()
-    name, built = build_engines(writer, written.sources, written.segments, options.max_batch, options.engines)
+    if engines.dims:
+        contracts = [segment.contract for segment in written.segments]
+        dims = boundary_ranges(contracts, portable.stages, written.manifest.inputs, engines.dims)
+        engines = replace(engines, dims=dims)
+    name, built = build_engines(writer, written.sources, written.segments, options.max_batch, engines)
     return replace(written.manifest, engines=name), built
 
 

@@ -7,7 +7,7 @@ from dataclasses import replace
 
 import numpy as np
 
-from etbac.backends.interface import Arrays, Runner, Tensor
+from etbac.backends.interface import Arrays, Tensor
 from etbac.contract import SegmentContract, TensorSpec
 from etbac.frontend.inputs import make_inputs
 from etbac.runtime.stage import Stage
@@ -18,16 +18,15 @@ ROWS = 2
 
 def boundary_ranges(
     contracts: Sequence[SegmentContract],
-    runners: Sequence[Runner],
+    stages: Sequence[Stage],
     inputs: Sequence[TensorSpec],
     ranges: Mapping[str, Range],
 ) -> dict[str, Range]:
     """`ranges` (smallest, usual and largest size by name) of the model's `inputs`, and with them those of all boundary
-    tensors: the portable chain runs on made-up inputs of the three sizes.
+    tensors: the portable chain's `stages` run on made-up inputs of the three sizes.
 
     A boundary tensor that is one whole number may be a size; its values are given under its own name.
     """
-    stages = [Stage(contract, runner) for contract, runner in zip(contracts, runners, strict=True)]
     found = [
         _sizes(contracts, stages, _made_up(inputs, {n: r[place] for n, r in ranges.items()})) for place in range(3)
     ]

@@ -14,6 +14,7 @@ from etbac.errors import UsageError
 from etbac.frontend.exit_graph import from_elsewhere
 from etbac.passes.model_passes import PassOptions, model_passes, segment_passes
 from etbac.passes.split import split_at_exits
+from etbac.runtime.stage import Stage
 
 SOUND = """
 (float[batch, 1, samples] sound) => (float[batch, 3] exit_1, float[batch, 3] logits)
@@ -47,7 +48,8 @@ def chain(tmp_path: Path):
 def test_the_boundarys_sizes_follow_from_the_inputs(chain, tmp_path: Path) -> None:
     specs, contracts, files = chain
     runners = [OnnxRuntimeBackend().load(Engine("onnxruntime", "cpu", "fp32", file)) for file in files]
-    ranges = boundary_ranges(contracts, runners, specs, {"samples": (3, 41, 101)})
+    stages = [*map(Stage, contracts, runners)]
+    ranges = boundary_ranges(contracts, stages, specs, {"samples": (3, 41, 101)})
     (name,) = set(ranges) - {"samples"}
     assert ranges == {"samples": (3, 41, 101), name: (1, 20, 50)}
 
