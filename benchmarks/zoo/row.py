@@ -85,6 +85,7 @@ def _compiled(name: str, build: Builder, folder: Path) -> dict[str, Any]:
         chosen = next(kind for kind in DRAWS if kind in draws)
         samples = subject.samples or draws[chosen](BATCHES[-1])
         built = peak_bytes()
+        reference.rest()
         reset_peak()
         began, busy = time.perf_counter(), time.process_time()
         written = write_chain(writer, subject.exit_model, samples, options)

@@ -108,6 +108,7 @@ def compile_model(exit_model: ExitModel, path: Path, options: CompileOptions) ->
     with UncutModel(exit_model) as reference, Writer(path) as writer:
         draws = all_draws(specs, reference, options.samples)
         samples = draws["made-up"](SAMPLES) if options.samples is None else options.samples
+        reference.rest()
         written = write_chain(writer, exit_model, samples, options)
         with Chain(writer.stage(written.manifest)) as chain:
             report = verify_chain(chain, reference, draws, sorted({*BATCHES, options.max_batch})).require()
@@ -197,7 +198,7 @@ def _add_files(
 ) -> Written:
     stems = [f"segment-{segment.contract.index:02d}" for segment in segments]
     models: list[ir.Model] = [segment.model for segment in segments]
-    sources = add_models(writer, [*zip(stems, models, strict=True), ("full", full)])
+    sources = add_models(writer, [*zip(stems, models, strict=True), ("full", full)], whole=exit_model.model)
     *files, full_file = (source.file for source in sources)
     manifest = Manifest(
         source=exit_model.source,

@@ -23,13 +23,18 @@ class Stored:
     key: str
 
 
-def add_models(writer: Writer, models: Sequence[tuple[str, ir.Model]], folder: str = "") -> list[Stored]:
+def add_models(
+    writer: Writer, models: Sequence[tuple[str, ir.Model]], folder: str = "", whole: ir.Model | None = None
+) -> list[Stored]:
     """Store each (stem, model) as `<folder>/<stem>.<hash>.onnx`, their large initialisers once in the weights file.
 
-    The models' initialisers refer to the weights file afterwards.
+    The models' initialisers refer to the weights file afterwards, and so do those of `whole`, the model that they were
+    cut from: nobody holds the weights in memory any longer.
     """
-    large = list(_large_initializers(models))
+    large = [pair for _, model in models for pair in _large_initializers(model)]
     once = {id(tensor): tensor for _, tensor in large}
+    if whole is not None:
+        large += [(value, tensor) for value, tensor in _large_initializers(whole) if id(tensor) in once]
     location, slots = writer.add_weights(((str(key), _read(tensor)) for key, tensor in once.items()), folder)
 
     def refer(where: Callable[[Slot], tuple[str, int]]) -> None:
@@ -68,11 +73,10 @@ def _read(tensor: ir.TensorProtocol) -> bytes:
     return data
 
 
-def _large_initializers(models: Sequence[tuple[str, ir.Model]]) -> Iterator[tuple[ir.Value, ir.TensorProtocol]]:
+def _large_initializers(model: ir.Model) -> Iterator[tuple[ir.Value, ir.TensorProtocol]]:
     """Values and their tensors, also of sub-graphs; models that were copied from one another share tensors."""
-    for _, model in models:
-        for graph in model.graphs():
-            for value in graph.initializers.values():
-                tensor = value.const_value
-                if tensor is not None and tensor.nbytes >= EXTERNAL_FROM and tensor.dtype != ir.DataType.STRING:
-                    yield value, tensor
+    for graph in model.graphs():
+        for value in graph.initializers.values():
+            tensor = value.const_value
+            if tensor is not None and tensor.nbytes >= EXTERNAL_FROM and tensor.dtype != ir.DataType.STRING:
+                yield value, tensor

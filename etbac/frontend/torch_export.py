@@ -147,8 +147,25 @@ def _translate(program: torch.export.ExportedProgram, where: str) -> ir.Model:
         reason = str(error.__cause__ or error).strip().split("\n")[0]
         raise UnsupportedModelError(f"{where} cannot be exported to ONNX: {reason}") from error
     assert exported is not None
-    model: ir.Model = exported.model
+    model: ir.Model = exported.model.clone()
+    _let_go_of_graphs()
     return model
+
+
+def _let_go_of_graphs() -> None:
+    """Show onnxscript's rules a small graph.
+
+    torch exports with them; they hold on to the last graph that they saw, and a graph to its former inputs, which the
+    weights were: a copy of the model alone would leave the weights that were folded away in memory.
+    """
+    from onnxscript.optimizer import optimize_ir
+    from onnxscript.rewriter.onnx_fusions import fuse
+
+    node = ir.node("Identity", [ir.val("x", ir.DataType.FLOAT, [1])])
+    graph = ir.Graph(node.inputs, node.outputs, nodes=[node], opset_imports={"": OPSET})
+    small = ir.Model(graph, ir_version=10)
+    optimize_ir(small)
+    fuse(small)
 
 
 def _name_outputs(graph: ir.Graph, names: Sequence[str]) -> None:

@@ -6,6 +6,7 @@ import tempfile
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import onnx_ir as ir
@@ -27,7 +28,8 @@ DRAWS = 10
 class UncutModel:
     """A `Reference`: the model as it is now, with all exits as outputs, on ONNX Runtime; a context manager.
 
-    It lives in a temporary folder, so that later changes to `exit_model` don't reach it.
+    It lives in a temporary folder, so that later changes to `exit_model` don't reach it. Its weights are in memory from
+    the first question until it rests or ends.
     """
 
     def __init__(self, exit_model: ExitModel) -> None:
@@ -38,11 +40,12 @@ class UncutModel:
         self._outputs = {**exit_model.exits, FULL_MODEL_ID: exit_model.full}
         self._names = tuple(name for fields in self._outputs.values() for name in fields.values())
         self._axes = {str(value.name): rows_axis(value.shape) for value in exit_model.model.graph.outputs}
-        backend = registry.get(registry.DEFAULT)
-        self._runner: Runner = backend.load(backend.build(path, BuildOptions(), path.parent))
+        self._backend = registry.get(registry.DEFAULT)
+        self._engine = self._backend.build(path, BuildOptions(), path.parent)
+        self._runner: Runner | None = None
 
     def answers(self, inputs: Inputs) -> Mapping[int, Fields]:
-        found = dict(zip(self._names, self._runner.run(inputs, self._names), strict=True))
+        found = dict(zip(self._names, self._run(inputs), strict=True))
         rows_first = {name: np.moveaxis(np.asarray(array), self._axes[name], 0) for name, array in found.items()}
         return {
             exit_id: {field: rows_first[name] for field, name in fields.items()}
@@ -52,14 +55,25 @@ class UncutModel:
     def is_sound(self, inputs: Inputs) -> bool:
         """Whether the model runs on these inputs and gives no NaN."""
         with suppress(EtbacError):
-            return not any(_has_nan(np.asarray(array)) for array in self._runner.run(inputs, self._names))
+            return not any(_has_nan(np.asarray(array)) for array in self._run(inputs))
         return False
+
+    def rest(self) -> None:
+        """Free the memory that the model takes, until it is asked again."""
+        if self._runner is not None:
+            self._runner.close()
+        self._runner = None
+
+    def _run(self, inputs: Inputs) -> Sequence[Any]:
+        if self._runner is None:
+            self._runner = self._backend.load(self._engine)
+        return self._runner.run(inputs, self._names)
 
     def __enter__(self) -> UncutModel:
         return self
 
     def __exit__(self, *_: object) -> None:
-        self._runner.close()
+        self.rest()
         self._folder.cleanup()
 
 

@@ -169,6 +169,14 @@ def test_a_gate_of_one_exit_decides_there_alone(exit_model, tmp_path):
         np.testing.assert_array_equal(confidences["warm"][place], confidences["plain"][place])
 
 
+def test_what_a_compilation_gives_back_holds_no_weights_in_memory(exit_model, tmp_path):
+    compiled = compile_model(exit_model, tmp_path / "engines", CompileOptions())
+    weights = [value.const_value for value in compiled.exit_model.model.graph.initializers.values()]
+    large = [tensor for tensor in weights if tensor.nbytes >= 1024]
+    assert large
+    assert all(isinstance(tensor, ir.ExternalTensor) for tensor in large)
+
+
 def _module():
     return importlib.import_module("etbac.compiler.compile")
 

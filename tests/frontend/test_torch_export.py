@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import contextlib
+import gc
 import io
+import weakref
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -20,7 +22,8 @@ from etbac.contract import TensorSpec
 from etbac.errors import EtbacError, InputError, UnsafeFileError, UnsupportedModelError, UsageError
 from etbac.frontend import InputShape, LoadOptions, load_model
 from etbac.frontend.factory import load_weights
-from etbac.frontend.torch_export import export_dict
+from etbac.frontend.torch_export import export_dict, from_module
+from etbac.models.attach import attach_exits
 from etbac.passes.exit_model import ExitModel
 from etbac.passes.model_passes import PassOptions, model_passes
 
@@ -73,6 +76,17 @@ def test_global_pooling_gathers_nothing() -> None:
     found = export_dict(module, [spec], {"x": torch.randn(2, 4, 8, 6)}, "pooled", {})
     assert "Gather" not in {node.op_type for node in found.model.graph}
     _same_answers(found, module, {"x": rng.standard_normal((5, 4, 8, 6)).astype(np.float32)})
+
+
+def test_weights_that_the_export_folds_away_are_freed() -> None:
+    trunk = nn.Sequential(nn.Conv2d(3, 4, 3), nn.BatchNorm2d(4), nn.Flatten(), nn.Linear(4 * 36, 5)).eval()
+    image = {"input": torch.randn(2, 3, 8, 8)}
+    exported = from_module(attach_exits(trunk, at=["1"], example_inputs=image).eval(), image, {})
+    assert "BatchNormalization" not in {node.op_type for node in exported.model.graph}
+    weight = weakref.ref(trunk[0].weight)
+    del trunk
+    gc.collect()
+    assert weight() is None
 
 
 class TinySwin(nn.Module):
