@@ -161,8 +161,9 @@ def _let_go_of_graphs() -> None:
     from onnxscript.optimizer import optimize_ir
     from onnxscript.rewriter.onnx_fusions import fuse
 
-    node = ir.node("Identity", [ir.val("x", ir.DataType.FLOAT, [1])])
-    graph = ir.Graph(node.inputs, node.outputs, nodes=[node], opset_imports={"": OPSET})
+    given = ir.val("x", ir.DataType.FLOAT, [1])
+    node = ir.node("Identity", [given])
+    graph = ir.Graph([given], node.outputs, nodes=[node], opset_imports={"": OPSET})
     small = ir.Model(graph, ir_version=10)
     optimize_ir(small)
     fuse(small)
