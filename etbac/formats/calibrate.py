@@ -73,7 +73,8 @@ def _run_chain(
         extremes = tuple(f"{name}.{op_type}" for name in wanted[place] for op_type in ("ReduceMin", "ReduceMax"))
         threshold = {} if segment.contract.is_last else {THRESHOLD: np.array(np.inf, np.float32)}
         results = runner.run({**feeds, **threshold}, (*boundary, *extremes))
-        yield np.array([np.asarray(each) for each in results[len(boundary) :]], np.float64).reshape(-1, 2)
+        found = results[len(boundary) : len(boundary) + len(extremes)]  # asked for nothing, a session gives everything
+        yield np.array([np.asarray(each) for each in found], np.float64).reshape(-1, 2)
         following = segments[place + 1].contract.inputs if place + 1 < len(segments) else ()
         given = dict(zip((spec.name for spec in following), results, strict=False))
         rows = next((given[spec.name].shape[0] for spec in following if spec.batch_axis is not None), 1)

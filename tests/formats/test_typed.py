@@ -11,6 +11,7 @@ import onnx_ir as ir
 import pytest
 from onnx import TensorProto, helper, numpy_helper
 from support.chain_checks import compile_case, kept_exits, scale_of
+from support.onnx_text import parse
 from support.random_graphs import Case, random_graph
 from support.segment_chain import SegmentChain, Stage
 
@@ -253,3 +254,11 @@ def test_int8_quantizes_what_follows_convolutions_and_keeps_last_layers_and_gate
             if node.op_type == "Gemm":
                 assert node.inputs[1].dtype == ir.DataType.FLOAT
                 assert node.inputs[1].const_value is not None
+
+
+def test_a_chain_without_a_product_to_quantize_stays_in_fp32():
+    graph = "(float[batch, 4] x) => (float[batch, 4] exit_1, float[batch, 4] y) { exit_1 = Relu(x)  y = Tanh(exit_1) }"
+    exit_model = from_elsewhere(ir.from_proto(parse(graph)), "relu.onnx", {"path": "relu.onnx"})
+    segments = [segment_passes(s) for s in split_at_exits(model_passes(exit_model, PassOptions()), 8)]
+    for segment in typed(segments, ["int8"] * 2, {"x": np.ones((4, 4), np.float32)}):
+        assert not [node for node in segment.model.graph if "Quantize" in node.op_type]
