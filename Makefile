@@ -43,7 +43,7 @@ test-long: $(READY)
 	$(call verdict,$(if $(QUICKLY),QUICK )make test-long; missed: 0 of 0 measures,$(LONG) $(if $(QUICKLY),--first-cases))
 
 test-mutants: $(READY)
-	$(call verdict,make test-mutants; missed: 0 of 0 measures,$(PYTEST) -m "long or not long" tests/passes/test_mutants.py)
+	$(call verdict,make test-mutants; missed: 0 of 0 measures,$(PYTEST) -rP -m "long or not long" tests/passes/test_mutants.py)
 
 lint: $(READY)
 	$(call verdict,make lint,$(VENV)/bin/ruff check . && $(VENV)/bin/ruff format --check . && $(VENV)/bin/lint-imports)

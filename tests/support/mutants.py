@@ -91,34 +91,33 @@ def index_of_the_old_batch(patch: pytest.MonkeyPatch) -> None:
 # -- layouts --
 
 
+def _placed(patch: pytest.MonkeyPatch, wrongly: Callable[[layout.Placement], layout.Placement]) -> None:
+    """The splitter takes every value's rows to be elsewhere, on both sides of a boundary."""
+    right = layout.placement
+
+    def placement(value: ir.Value, found: BatchAnalysis) -> layout.Placement:
+        return wrongly(right(value, found))
+
+    for module in (layout, segment):
+        patch.setattr(module, "placement", placement)
+
+
 def wrong_axis_gathered(patch: pytest.MonkeyPatch) -> None:
     """A tensor with the batch on another axis is gathered along axis 0."""
-    right = layout._placement
-
-    def on_axis_0(value: ir.Value, found: BatchAnalysis) -> layout.Placement | None:
-        place = right(value, found)
-        return None if place is None else replace(place, axis=0)
-
-    patch.setattr(layout, "_placement", on_axis_0)
+    _placed(patch, lambda place: replace(place, axis=0))
 
 
 def merge_order_swapped(patch: pytest.MonkeyPatch) -> None:
     """heads * B is taken for B * heads, on both sides of the boundary."""
-    right = layout._placement
-
-    def swapped(value: ir.Value, found: BatchAnalysis) -> layout.Placement | None:
-        place = right(value, found)
-        return None if place is None else replace(place, outer=place.inner, inner=place.outer)
-
-    patch.setattr(layout, "_placement", swapped)
+    _placed(patch, lambda place: replace(place, outer=place.inner, inner=place.outer))
 
 
 def merged_back_swapped(patch: pytest.MonkeyPatch) -> None:
     """Behind the boundary, rows are merged back as B * heads where they were heads * B."""
     right = segment.from_front
 
-    def swapped(nodes: ir.tape.Tape, value: ir.Value, place: layout.Placement) -> ir.Value:
-        return right(nodes, value, replace(place, outer=place.inner, inner=place.outer))
+    def swapped(nodes: ir.tape.Tape, value: ir.Value, place: layout.Placement, batch: ir.Value) -> ir.Value:
+        return right(nodes, value, replace(place, outer=place.inner, inner=place.outer), batch)
 
     patch.setattr(segment, "from_front", swapped)
 
