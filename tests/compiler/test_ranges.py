@@ -33,23 +33,42 @@ SOUND = """
 """
 
 
-@pytest.fixture
-def chain(tmp_path: Path):
-    """The model's inputs, the segments' contracts, and their files: a convolution makes `samples` something else."""
-    exit_model = from_elsewhere(ir.from_proto(parse(SOUND)), "sound.onnx", {"path": "sound.onnx"})
+CARRIED = """
+(float[batch, length, 4] x) => (float[batch, 4] exit_1, float[batch, 4] logits)
+{
+  axes = Constant<value_ints = [1]>()
+  exit_1 = ReduceMean<keepdims = 0>(x, axes)
+  size = Shape<start = 1, end = 2>(x)
+  one = Constant<value_ints = [1]>()
+  shape = Concat<axis = 0>(one, size, one)
+  h = Relu(exit_1)
+  row = Unsqueeze(h, axes)
+  wide = Expand(row, shape)
+  logits = ReduceSum<keepdims = 0>(wide, axes)
+}
+"""
+
+
+def cut(graph: str, folder: Path):
+    """The model's inputs, the segments' contracts, and their files."""
+    exit_model = from_elsewhere(ir.from_proto(parse(graph)), "model.onnx", {"path": "model.onnx"})
     specs = exit_model.input_specs()
     segments = [segment_passes(part) for part in split_at_exits(model_passes(exit_model, PassOptions()), 4)]
-    files = [tmp_path / f"{place}.onnx" for place in range(len(segments))]
+    files = [folder / f"{place}.onnx" for place in range(len(segments))]
     for segment, file in zip(segments, files, strict=True):
         ir.save(segment.model, file)
     return specs, [segment.contract for segment in segments], files
 
 
-def test_the_boundarys_sizes_follow_from_the_inputs(chain, tmp_path: Path) -> None:
-    specs, contracts, files = chain
+def stages_of(contracts, files):
     runners = [OnnxRuntimeBackend().load(Engine("onnxruntime", "cpu", "fp32", file)) for file in files]
-    stages = [*map(Stage, contracts, runners)]
-    ranges = boundary_ranges(contracts, stages, specs, {"samples": (3, 41, 101)})
+    return [*map(Stage, contracts, runners)]
+
+
+def test_the_boundarys_sizes_follow_from_the_inputs(tmp_path: Path) -> None:
+    """A convolution makes `samples` something else."""
+    specs, contracts, files = cut(SOUND, tmp_path)
+    ranges = boundary_ranges(contracts, stages_of(contracts, files), specs, {"samples": (3, 41, 101)})
     (name,) = set(ranges) - {"samples"}
     assert ranges == {"samples": (3, 41, 101), name: (1, 20, 50)}
 
@@ -57,3 +76,12 @@ def test_the_boundarys_sizes_follow_from_the_inputs(chain, tmp_path: Path) -> No
         assert TensorRtRtx().build(file, BuildOptions(max_batch=4, dims=ranges), tmp_path).path.exists()
     with pytest.raises(UsageError, match=f"dimension '{name}'"):
         TensorRtRtx().build(files[1], BuildOptions(max_batch=4, dims={"samples": (3, 41, 101)}), tmp_path)
+
+
+def test_a_size_that_is_carried_as_a_value_has_its_values_range(tmp_path: Path) -> None:
+    specs, contracts, files = cut(CARRIED, tmp_path)
+    (carried,) = [spec.name for spec in contracts[1].inputs if spec.batch_axis is None]
+    ranges = boundary_ranges(contracts, stages_of(contracts, files), specs, {"length": (2, 5, 9)})
+    assert ranges == {"length": (2, 5, 9), carried: (2, 5, 9)}
+    for file in files:
+        assert TensorRtRtx().build(file, BuildOptions(max_batch=4, dims=ranges), tmp_path).path.exists()
