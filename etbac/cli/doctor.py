@@ -2,20 +2,60 @@
 
 from __future__ import annotations
 
+import os
+from concurrent.futures import ThreadPoolExecutor
 from importlib.metadata import PackageNotFoundError, version
+from typing import Any, NamedTuple
 
 import click
 
 from etbac.cli.common import Output, standard
+from etbac.cli.examine import examine_backend, examine_package, one_line
 
-OPTIONAL = {
-    "torch": ("read and train checkpoints", "train"),
-    "transformers": ("text and speech models", "train"),
-    "onnx-ir": ("compile", ""),
-    "pillow": ("run on folders of images", "report"),
-    "matplotlib": ("plots", "report"),
+ETBAC = "pip install etbac"
+
+
+class Package(NamedTuple):
+    """`module` is imported to see whether it works, "" where its backend's row says that."""
+
+    extra: str
+    module: str
+    use: str
+
+    @property
+    def install(self) -> str:
+        return f"pip install 'etbac[{self.extra}]'" if self.extra else ETBAC
+
+
+PACKAGES = {
+    "onnx": Package("", "onnx", "compile"),
+    "onnx-ir": Package("", "onnx_ir", "compile"),
+    "onnxscript": Package("", "onnxscript", "compile"),
+    "onnxruntime": Package("cpu", "onnxruntime", "run on the CPU"),
+    "onnxruntime-gpu": Package("gpu", "", "run on NVIDIA GPUs, instead of onnxruntime"),
+    "openvino": Package("openvino", "openvino", "run on Intel's processors"),
+    "polygraphy": Package("tensorrt-rtx", "polygraphy", "build with TensorRT, of both kinds"),
+    "tensorrt-rtx-cu13-bindings": Package("tensorrt-rtx", "", "build with TensorRT for RTX"),
+    "onnxruntime-ep-nv-tensorrt-rtx-cu13": Package("tensorrt-rtx", "", "TensorRT for RTX's libraries"),
+    "tensorrt": Package("gpu", "", "build with TensorRT"),
+    "torch": Package("train", "torch", "train, and read checkpoints and exported programs"),
+    "safetensors": Package("train", "safetensors", "read weights"),
+    "transformers": Package("train", "transformers", "text and speech models"),
+    "accelerate": Package("train", "accelerate", "text and speech models"),
+    "pillow": Package("report", "PIL", "run on folders of pictures"),
+    "matplotlib": Package("report", "matplotlib", "plots"),
 }
-RUNTIMES = ("onnxruntime", "onnxruntime-gpu")
+BACKENDS = {
+    "onnxruntime": PACKAGES["onnxruntime"].install,
+    "tensorrt-rtx": PACKAGES["tensorrt-rtx-cu13-bindings"].install,
+    "tensorrt": PACKAGES["tensorrt"].install,
+    "openvino": PACKAGES["openvino"].install,
+    "reference": ETBAC,
+}
+BOTH = (
+    "onnxruntime and onnxruntime-gpu are both installed and overwrite one module: uninstall both, then install the one "
+    "you need (pip install 'etbac[cpu]' or 'etbac[gpu]')."
+)
 
 
 @click.command("doctor", epilog="Example: etbac doctor --json")
@@ -24,49 +64,69 @@ def cli(output: Output) -> None:
     """Say which backends and optional packages work on this machine."""
     from rich.table import Table
 
-    from etbac.backends import registry
+    names, notes = _backend_names()
+    with output.progress() as progress, ThreadPoolExecutor(max(2, os.cpu_count() or 1)) as pool:
+        looks = [*(pool.submit(_backend, name) for name in names), *(pool.submit(_package, name) for name in PACKAGES)]
+        rows = [look.result() for look in progress.track(looks, description="looking")]
+    backends = dict(zip(names, rows[: len(names)], strict=True))
+    packages = dict(zip(PACKAGES, rows[len(names) :], strict=True))
 
-    backends = {name: registry.get(name).available() for name in registry.names()}
-    table = Table("backend", "usable", "version", "device", "found", "install")
-    for name, found in backends.items():
-        usable, install = ("yes", "") if found.usable else ("no", found.install)
-        table.add_row(name, usable, found.version or "–", found.device, found.detail, install)
+    table = Table("backend", "works", "version", "device", "dtypes", "found", "install")
+    for name, row in backends.items():
+        works = " and ".join(what for what in ("builds", "runs") if row[what])
+        dtypes, install = (" ".join(row["dtypes"]), "") if works else ("–", row["install"])
+        table.add_row(name, works or "no", row["version"] or "–", row["device"], dtypes, row["found"], install)
+    others = Table("package", "version", "used to", "found", "install")
+    for name, row in packages.items():
+        others.add_row(name, row["version"] or "–", row["use"], row["found"], row["install"])
 
-    packages = Table("package", "version", "used to", "install")
-    for package, (use, extra) in OPTIONAL.items():
-        found_version = installed(package)
-        packages.add_row(package, found_version or "–", use, "" if found_version else install_line(package, extra))
-
-    notes = conflicts()
-    output.result(
-        {
-            "backends": {name: vars(found) for name, found in backends.items()},
-            "packages": {package: installed(package) for package in OPTIONAL},
-            "notes": notes,
-        },
-        table,
-        packages,
-        *notes,
-    )
+    if all(packages[name]["version"] for name in ("onnxruntime", "onnxruntime-gpu")):
+        notes.append(BOTH)
+    output.result({"backends": backends, "packages": packages, "notes": notes}, table, others, *notes)
 
 
-def installed(package: str) -> str | None:
-    """The version of an installed distribution, without importing it; None if it is absent."""
+def _backend_names() -> tuple[list[str], list[str]]:
+    """All backends, and what kept some of them from being found."""
     try:
-        return version(package)
+        from etbac.backends import registry
+
+        return list(registry.names()), []
+    except Exception as error:  # broken metadata of any package, or numpy
+        return list(BACKENDS), [f"backends of other packages cannot be listed: {_kind(error)}"]
+
+
+def _backend(name: str) -> dict[str, Any]:
+    answer, reason = examine_backend(name)
+    if reason is not None:
+        install = BACKENDS.get(name, "install its package again")
+        answer = {"usable": False, "version": None, "device": "–", "dtypes": [], "builds": False, "runs": False}
+        return {**answer, "found": reason, "install": install}
+    found = answer["found"].removeprefix(f"backend {name}: ").removesuffix(f". Install it: {answer['install']}")
+    return {**answer, "found": found}
+
+
+def _package(name: str) -> dict[str, Any]:
+    package, (number, damage) = PACKAGES[name], installed(name)
+    broken = examine_package(package.module) if package.module else None
+    if number is None and damage is None and (broken is not None or not package.module):
+        return {"version": None, "use": package.use, "found": "not installed", "install": package.install}
+    found = damage or broken or ""
+    install = f"pip install --force-reinstall {name}" if found else ""
+    if found.startswith(ModuleNotFoundError.__name__):  # something that it needs is absent
+        install = package.install
+    return {"version": number, "use": package.use, "found": found, "install": install}
+
+
+def installed(package: str) -> tuple[str | None, str | None]:
+    """The version of an installed distribution, None if it is absent; and what is wrong with its metadata."""
+    try:
+        number: str | None = version(package)
     except PackageNotFoundError:
-        return None
+        return None, None
+    except Exception as error:
+        return None, f"its metadata cannot be read: {_kind(error)}"
+    return number, None if number else "its metadata has no version"
 
 
-def install_line(package: str, extra: str) -> str:
-    return f"pip install 'etbac[{extra}]'" if extra else f"pip install {package}"
-
-
-def conflicts() -> list[str]:
-    """Sentences about packages that get in each other's way."""
-    if all(installed(name) for name in RUNTIMES):
-        return [
-            "onnxruntime and onnxruntime-gpu are both installed and overwrite one module: uninstall both, "
-            "then install the one you need (pip install 'etbac[cpu]' or 'etbac[gpu]')."
-        ]
-    return []
+def _kind(error: Exception) -> str:
+    return f"{type(error).__name__}: {one_line(error)}"
