@@ -8,7 +8,7 @@ export ETBAC_STARTED := $(shell date +%s)
 PYTEST := OMP_NUM_THREADS=1 ETBAC_THREADS=1 $(PY) -m pytest
 
 .DELETE_ON_ERROR:
-.PHONY: demo demo-full docs zoo test test-long test-mutants lint types clean
+.PHONY: demo demo-full docs zoo doctor-check test test-long test-mutants lint types clean
 
 $(READY): constraints.txt pyproject.toml
 	$(PYTHON) -m venv $(VENV)
@@ -31,6 +31,10 @@ docs: $(READY)
 
 zoo: $(READY)
 	@$(PY) -m benchmarks.zoo
+
+# Every optional package removed in turn, from an environment of its own.
+doctor-check: $(READY)
+	@PYTHONPATH=tests:. $(PY) -m support.doctor_check
 
 test: $(READY)
 	$(call verdict,make test; missed: 0 of 0 measures,$(PYTEST) -n 2)

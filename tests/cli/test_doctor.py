@@ -7,11 +7,13 @@ import subprocess
 import sys
 from pathlib import Path
 
+import onnx
 import pytest
 import support
 
 from etbac.backends import registry
 from etbac.cli.doctor import BACKENDS, PACKAGES
+from etbac.cli.examine import TRIAL
 
 if sys.version_info >= (3, 11):
     import tomllib
@@ -159,6 +161,20 @@ def test_two_packages_that_overwrite_one_module_are_said(tmp_path):
     package(tmp_path, "onnxruntime-gpu")
     assert "overwrite one module" in doctor(package(tmp_path, "onnxruntime"))["notes"][0]
     assert "overwrite one module" in doctor(tmp_path, as_json=False)
+
+
+def test_a_machine_that_only_runs_chains_needs_no_onnx():
+    found = doctor(hidden={**SLOW, "onnx": "onnx", "onnx-ir": "onnx_ir"})
+    assert found["backends"]["onnxruntime"]["runs"]
+    assert not found["backends"]["reference"]["usable"]
+    for name in ("onnx", "onnx-ir", "onnxscript"):
+        assert found["packages"][name]["install"] == "pip install etbac"
+
+
+def test_the_graph_that_is_tried_is_valid():
+    model = onnx.load_from_string(TRIAL)
+    onnx.checker.check_model(model, full_check=True)
+    assert [node.op_type for node in model.graph.node] == ["Relu"]
 
 
 def test_without_numpy_the_built_in_backends_are_listed(tmp_path):
