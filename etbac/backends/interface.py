@@ -60,12 +60,14 @@ class BuildOptions:
     `dtype`: "fp32", "fp16", "bf16" or "int8"; the source that is built already computes in it. `max_batch`: the largest
     batch; the pool of a later segment's boundary has as many rows. `dims`: (smallest, usual, largest) of each further
     dynamic dimension, by its name in the source. `timing_cache`: a file that a builder may read and write again.
+    `offline`: a backend that runs sources as they are is to write down what it makes of them when it loads them.
     """
 
     dtype: str = "fp32"
     max_batch: int = 32
     dims: Mapping[str, tuple[int, int, int]] = field(default_factory=dict)
     timing_cache: Path | None = None
+    offline: bool = False
 
 
 @dataclass(frozen=True)
@@ -99,7 +101,8 @@ class Runner(Protocol):
 class Backend(Protocol):
     """Registered by name under the entry point group `etbac.backends`.
 
-    `runs_sources`: whether `build` returns the source itself, so that a chain's portable sources run without a build.
+    `runs_sources`: whether a chain's portable sources run without a build: `build` returns the source itself, unless
+    it is to work `offline`.
     """
 
     name: str

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import hashlib
 import os
 import sys
 from collections.abc import Mapping, Sequence
@@ -25,6 +26,7 @@ THREADS_VARIABLE = "ETBAC_THREADS"
 DEVICE_VARIABLE = "ETBAC_DEVICE"
 DTYPES = ("fp32", "fp16", "int8")
 _DTYPES = ", ".join(DTYPES)
+OFFLINE = ".ort"
 WEIGHT_BITS = "bits of int8 weights"
 PROVIDERS: dict[str, list[Any]] = {
     "cpu": ["CPUExecutionProvider"],
@@ -79,16 +81,26 @@ class OnnxRuntimeBackend:
         return Int8Options(seven_bit_weights=_saturates())
 
     def made_for(self, options: BuildOptions) -> Mapping[str, str]:
-        """Sources are no engines: they run with any version and on any processor, but for one thing in int8."""
-        return {WEIGHT_BITS: "7" if _saturates() else "8"} if options.dtype == "int8" else {}
+        """Sources run with any version and on any processor, but for one thing in int8; what was optimised offline
+        belongs to both."""
+        bits = {WEIGHT_BITS: "7" if _saturates() else "8"} if options.dtype == "int8" else {}
+        return {**bits, **(_offline_for() if options.offline else {})}
 
     def unfit(self, made_for: Mapping[str, str]) -> str | None:
+        for name, here in _offline_for().items():
+            if made_for.get(name, here) != here:
+                return f"made for {name} {made_for[name]}, here is {here}"
         if made_for.get(WEIGHT_BITS) == "8" and _saturates():
             return "its int8 weights have 8 bits, whose sums saturate on this processor, which has no VNNI"
         return None
 
     def build(self, source: Path, options: BuildOptions, folder: Path) -> Engine:
-        return Engine(self.name, self.device(options.dtype), options.dtype, source)
+        device = self.device(options.dtype)
+        if not options.offline:
+            return Engine(self.name, device, options.dtype, source)
+        path = folder / f"{source.stem}{OFFLINE}"
+        _create_session(source, device, offline=path)
+        return Engine(self.name, device, options.dtype, path)
 
     def load(self, engine: Engine) -> OnnxRuntimeRunner | BoundRunner:
         device = device_here()
@@ -207,11 +219,17 @@ def thread_pool() -> ThreadPool:
     return ThreadPool(threads, shared=True)
 
 
-def _create_session(path: Path, device: str) -> onnxruntime.InferenceSession:
+def _create_session(path: Path, device: str, offline: Path | None = None) -> onnxruntime.InferenceSession:
+    """A session of the file at `path`; what ONNX Runtime makes of it is written to `offline`, in its own format."""
     pool = thread_pool()
     ort = _onnxruntime()
     options = ort.SessionOptions()
     options.log_severity_level = 3
+    if offline is not None:
+        options.optimized_model_filepath = str(offline)
+        options.add_session_config_entry("session.save_model_format", "ORT")
+    if path.suffix == OFFLINE:
+        options.graph_optimization_level = ort.GraphOptimizationLevel.ORT_DISABLE_ALL
     if pool.shared:
         options.use_per_session_threads = False
     else:
@@ -265,6 +283,15 @@ def _physical_cores() -> int:
     allowed = os.sched_getaffinity(0)
     siblings = {_read(f"/sys/devices/system/cpu/cpu{cpu}/topology/thread_siblings_list") or str(cpu) for cpu in allowed}
     return len(siblings)
+
+
+def _offline_for() -> Mapping[str, str]:
+    """What a graph that was optimised offline belongs to: its layouts and fusions are those of one processor."""
+    lines = dict(line.split(":", 1) for line in (_read("/proc/cpuinfo") or "").splitlines() if ":" in line)
+    fields = {name.strip(): value.strip() for name, value in lines.items()}
+    able = hashlib.sha256(" ".join(sorted(fields.get("flags", "").split())).encode()).hexdigest()[:8]
+    processor = f"{fields.get('model name', machine())} (flags {able})"
+    return {"onnxruntime": str(_installed_version()), "processor": processor, "provider": device_here()}
 
 
 def _saturates() -> bool:

@@ -57,6 +57,7 @@ def parse_dims(
 @click.option("--dtype", default="fp32", show_default=True, help="Number format: fp32, fp16, bf16 or int8.")
 @click.option("--keep-fp32", metavar="IDS", help="Exits whose segments stay in fp32, like 1,last.")
 @click.option("--fallback", is_flag=True, help="Segments that the backend refuses run on ONNX Runtime.")
+@click.option("--offline", is_flag=True, help="ONNX Runtime optimises now, for this processor; opens faster.")
 @click.option(
     "--dim",
     "dims",
@@ -91,6 +92,7 @@ def cli(
     dtype: str,
     keep_fp32: str | None,
     fallback: bool,
+    offline: bool,
     dims: dict[str, tuple[int, int, int]],
     max_batch: int,
     data: Path | None,
@@ -124,7 +126,7 @@ def cli(
         exits=exits,
         gate=gate,
         gates=single_gates,
-        engines=EngineOptions(backend, dtype, keep_fp32, fallback, calibration, dims),
+        engines=EngineOptions(backend, dtype, keep_fp32, fallback, calibration, dims, offline),
         max_batch=max_batch,
         samples=_real_samples(model, data) if keep_samples else None,
         load=load,

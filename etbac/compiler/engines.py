@@ -29,7 +29,8 @@ class EngineOptions:
 
     `keep_fp32`: exit ids, and `last`, whose segments stay in fp32, as in "1,last". `fallback`: a segment that the
     backend refuses runs on ONNX Runtime instead. `calibration`: real inputs by name from which int8 takes its ranges.
-    `dims`: (smallest, usual, largest) of dynamic dimensions beside the batch, by name.
+    `dims`: (smallest, usual, largest) of dynamic dimensions beside the batch, by name. `offline`: what ONNX Runtime
+    makes of a source when it loads it is made now, for this processor and version, so that it is opened faster.
     """
 
     backend: str = registry.DEFAULT
@@ -38,11 +39,12 @@ class EngineOptions:
     fallback: bool = False
     calibration: Arrays | None = None
     dims: Mapping[str, tuple[int, int, int]] = field(default_factory=dict)
+    offline: bool = False
 
     @property
     def are_portable(self) -> bool:
         """Whether the portable sources are all that is needed."""
-        return (self.backend, self.dtype) == (registry.DEFAULT, FP32)
+        return (self.backend, self.dtype, self.offline) == (registry.DEFAULT, FP32, False)
 
 
 @dataclass(frozen=True)
@@ -126,7 +128,8 @@ class _Builder:
     ) -> None:
         self._writer, self._backend, self._folder, self._scratch = writer, backend, folder, scratch
         self._fallback = options.fallback
-        self._options = BuildOptions(max_batch=max_batch, dims=options.dims, timing_cache=scratch / f"{TIMING}.cache")
+        timings = scratch / f"{TIMING}.cache"
+        self._options = BuildOptions(FP32, max_batch, options.dims, timings, options.offline)
         self._before = _set_before(writer, folder)
         self._take_timings()
 
@@ -143,13 +146,14 @@ class _Builder:
             return entry, Built(stem, entry.backend, self._size(entry.engine))
         begun = time.perf_counter()
         try:
-            engine = self._backend.build(self._writer.path / source.file, options, self._scratch)
+            path = self._writer.path / source.file
+            engine = self._backend.build(path, options, self._scratch)
         except BackendRefusal as refusal:
             if not self._fallback:
                 raise
             entry = self._on_onnxruntime(source, options)
             return entry, Built(stem, entry.backend, self._size(source.file), miss, refusal=str(refusal))
-        name = source.file if self._backend.runs_sources else self._add(stem, engine.path)
+        name = source.file if engine.path == path else self._add(stem, engine.path)
         entry = EngineEntry(source.key, format_, source.file, self._backend.name, name, made_for)
         return entry, Built(stem, entry.backend, self._size(name), miss, time.perf_counter() - begun)
 

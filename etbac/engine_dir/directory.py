@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import hashlib
 import json
+from collections.abc import Iterable
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -38,8 +40,7 @@ class EngineDir:
         data = read_manifest_bytes(path)
         try:
             engine_dir = EngineDir(path, parse_manifest(data, path))
-            for name in engine_dir._needed_to_run():
-                engine_dir.check(name)
+            engine_dir.check_all(engine_dir._needed_to_run())
             read_readings(path)
         except EngineDirError:
             if read_manifest_bytes(path) != data:  # another command has just put a new chain in place
@@ -80,6 +81,12 @@ class EngineDir:
                 f"Rebuild with: {self.rebuild}"
             )
         return path
+
+    def check_all(self, names: Iterable[str]) -> None:
+        """`check` each, several at a time; the first of `names` that differs is reported."""
+        with ThreadPoolExecutor() as pool:
+            for _ in pool.map(self.check, names):
+                pass
 
     def find(self, stem: str, suffix: str) -> str | None:
         """The file of that name but for its hash, as in ("profiles/onnxruntime-cpu-fp32", ".json"); None if absent."""

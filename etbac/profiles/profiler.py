@@ -25,7 +25,7 @@ from etbac.profiles.timer import Timing, measure
 from etbac.runtime.chain import Chain, load
 from etbac.runtime.exits import NEVER
 from etbac.runtime.results import StageRun
-from etbac.runtime.selection import FP32, select
+from etbac.runtime.selection import FP32, portable
 
 LARGEST = 32
 BUDGET_S = 20.0
@@ -67,8 +67,7 @@ def profile(
         sizes = batch_sizes or powers_of_two(max_batch or min(LARGEST, chain.manifest.max_batch))
         beside = None
         if chain.dtype != FP32:
-            fp32 = select(chain.engine_dir, registry.DEFAULT, FP32)
-            beside = stack.enter_context(Chain(chain.engine_dir, fp32))
+            beside = stack.enter_context(Chain(chain.engine_dir, portable(chain.engine_dir)))
         measured = measure_chain(chain, sizes, budget_s, target_error, progress, beside)
         write(chain.engine_dir, measured)
     return measured

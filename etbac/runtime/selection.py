@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from etbac.backends import registry
 from etbac.backends.interface import Backend, BuildOptions, Engine
@@ -30,7 +29,7 @@ class Selection:
     full: Engine
     full_file: str
     sources: tuple[str, ...]
-    note: str | None = None
+    note: str | None = field(default=None, compare=False)
 
 
 def select(
@@ -50,8 +49,8 @@ def select(
     if not found.usable:
         raise EtbacError(f"--backend {name} cannot run here: {found.sentence}")
     engines = _find(engine_dir, name, dtype)
-    if engines is None and chosen.runs_sources and dtype == FP32:
-        return _portable(engine_dir, chosen)
+    if chosen.runs_sources and dtype == FP32:
+        return portable(engine_dir, name) if engines is None else _or_portable(engine_dir, engines, chosen, trust)
     if engines is None:
         raise UsageError(_no_such_engines(engine_dir, name, dtype))
     reason = _unfit(engines, trust)
@@ -60,17 +59,25 @@ def select(
     return _of_set(engine_dir, engines)
 
 
+def portable(engine_dir: EngineDir, backend: str = registry.DEFAULT) -> Selection:
+    """The portable fp32 sources, on a backend that runs them as they are."""
+    return _portable(engine_dir, registry.get(backend))
+
+
 def _in_force(engine_dir: EngineDir, trust: bool) -> Selection:
     default = registry.get(registry.DEFAULT)
     if engine_dir.manifest.engines is None:
         return _portable(engine_dir, default)
-    engines = engine_dir.read_set(engine_dir.manifest.engines)
+    return _or_portable(engine_dir, engine_dir.read_set(engine_dir.manifest.engines), default, trust)
+
+
+def _or_portable(engine_dir: EngineDir, engines: EngineSet, backend: Backend, trust: bool) -> Selection:
     reason = _unfit(engines, trust)
     if reason is None:
         return _of_set(engine_dir, engines)
     _check(engine_dir, engines)
-    note = f"{engines.folder} is not used ({reason}): the portable fp32 sources run on {default.name}"
-    return _portable(engine_dir, default, note)
+    note = f"{engines.folder} is not used ({reason}): the portable fp32 sources run on {backend.name}"
+    return _portable(engine_dir, backend, note)
 
 
 def _unfit(engines: EngineSet, trust: bool) -> str | None:
@@ -127,13 +134,8 @@ def _of_set(engine_dir: EngineDir, engines: EngineSet) -> Selection:
 
 
 def _check(engine_dir: EngineDir, engines: EngineSet) -> None:
-    for name in _needed(engines):
-        engine_dir.check(name)
-
-
-def _needed(engines: EngineSet) -> Sequence[str]:
     """All files of the set but the full model's engine, which is checked when it is asked for."""
-    return [name for name in engines.files if name != engines.full.engine]
+    engine_dir.check_all(name for name in engines.files if name != engines.full.engine)
 
 
 def _find(engine_dir: EngineDir, backend: str, dtype: str) -> EngineSet | None:

@@ -10,14 +10,14 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from etbac.backends.registry import DEFAULT
 from etbac.contract import FULL_MODEL_ID, Manifest
 from etbac.engine_dir import EngineDir, clear_leftovers
 from etbac.errors import EtbacError
 from etbac.frontend.load import load_model
 from etbac.metrics import metric as find_metric
 from etbac.runtime.chain import Chain
-from etbac.runtime.selection import FP32, select
+from etbac.runtime.selection import portable as portable_sources
+from etbac.runtime.selection import select
 from etbac.verification.chain import BATCHES, Fields, Inputs, Report, verify_chain
 from etbac.verification.decisions import Decisions, comparable, compare_decisions
 from etbac.verification.engines import EnginesCost, compare_engines
@@ -69,7 +69,7 @@ def verify(
     directory = EngineDir.open(engine_dir)
     clear_leftovers(directory)
     left_out: list[str] = []
-    with Chain(directory, select(directory, DEFAULT, FP32)) as portable:
+    with Chain(directory, portable_sources(directory)) as portable:
         missing = _why_no_source(directory.manifest)
         found = None if missing else _test_set(directory.manifest, data, left_out)
         report = _against_full(portable, batches) if missing else _against_source(portable, batches)
@@ -77,7 +77,7 @@ def verify(
         left_out += [missing] if missing else []
         chosen = select(directory, backend, dtype, trust)
         left_out += [chosen.note] if chosen.note else []
-        if (chosen.backend, chosen.dtype) == (portable.backend, portable.dtype):
+        if chosen == portable_sources(directory):
             return Verified(report, decisions, None, left_out)
         with Chain(directory, chosen) as chain:
             return Verified(report, decisions, _cost(chain, portable, found), left_out)

@@ -271,3 +271,33 @@ def test_the_list_of_a_set_comes_back_as_it_was(compiled):
     data = json.loads((made.engine_dir.path / name).read_text())
     assert type(engines).from_json(data) == engines
     assert sealed.parse((made.engine_dir.path / "manifest.json").read_bytes(), made.engine_dir.path)["engines"] == name
+
+
+OFFLINE = EngineOptions(offline=True)
+
+
+def test_what_was_optimised_offline_answers_the_same_and_is_found_again(compiled):
+    path = compiled(OFFLINE).engine_dir.path
+    assert misses(compiled(OFFLINE)) == [None] * 4
+    images = make_images(9)
+    with load(path) as chain:
+        assert (chain.note, chain.dtype) == (None, "fp32")
+        answers = chain.run(images, exit_at=[0, 1, 2] * 3)
+    compiled(EngineOptions())
+    with load(path) as portable:
+        np.testing.assert_allclose(
+            answers.prediction, portable.run(images, exit_at=[0, 1, 2] * 3).prediction, atol=1e-5
+        )
+
+
+@pytest.mark.parametrize("field", ["processor", "onnxruntime"])
+def test_what_was_optimised_for_another_machine_is_not_used(compiled, monkeypatch, field):
+    path = compiled(OFFLINE).engine_dir.path
+    here = {"processor": "another one", "onnxruntime": "0.1"}
+    monkeypatch.setattr("etbac.backends.onnxruntime_backend._offline_for", lambda: {field: here[field]})
+    with load(path) as chain:
+        assert f"made for {field}" in str(chain.note)
+        assert chain.note is not None
+        assert "the portable fp32 sources run on onnxruntime" in chain.note
+    with load(path, dtype="fp32") as chain:
+        assert f"made for {field}" in str(chain.note)
