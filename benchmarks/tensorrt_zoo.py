@@ -52,6 +52,8 @@ def rows(names: Sequence[str] = (), dtype: str = "fp32") -> Iterator[Row]:
                 yield pool.submit(build_row, name, dtype).result()
             except BrokenProcessPool:
                 yield Row(name, note="the process ended")
+            except Exception as error:  # the other rows are built all the same
+                yield Row(name, note=f"failed: {type(error).__name__}: {error}")
 
 
 def build_row(name: str, dtype: str) -> Row:

@@ -78,7 +78,11 @@ class TensorRtRunner:
                 context.set_tensor_address(name, array.address)
             places = [place for name, (_, place) in bound.items() if name not in sizes]
             self._enqueue(context, (shapes, *places, *(array.address for array in made.values())))
-            read: dict[str, Tensor] = {name: np.asarray(made[name]) for name in outputs if name in READ_BY_HOST}
+            read = {name: np.empty(made[name].shape, made[name].dtype) for name in outputs if name in READ_BY_HOST}
+            for name, host in read.items():
+                self._cuda.to_host(host, made[name].address)
+            if read:
+                self._cuda.wait()
         return [read.get(name, made[name]) for name in outputs]
 
     def close(self) -> None:
