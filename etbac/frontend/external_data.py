@@ -1,4 +1,4 @@
-"""Keeping an ONNX file's external data inside the file's folder."""
+"""An ONNX file's external data: kept inside the file's folder, small tensors read at once."""
 
 from __future__ import annotations
 
@@ -9,6 +9,9 @@ from pathlib import Path, PurePosixPath
 import onnx_ir as ir
 
 from etbac.errors import EtbacError, UnsafeFileError
+
+SMALL = 1024
+"""Bytes."""
 
 
 def check_external_data(model: ir.Model, path: Path) -> None:
@@ -28,6 +31,15 @@ def check_external_data(model: ir.Model, path: Path) -> None:
             raise EtbacError(
                 f"{path}: tensor {tensor.name} ends at byte {end} of {location}, which has {sizes[location]}"
             )
+
+
+def read_small_tensors(model: ir.Model) -> None:
+    """Bring initialisers of less than 1 KiB into the graph, where shape inference sees them; exporters put them out."""
+    for graph in model.graphs():
+        for value in graph.initializers.values():
+            tensor = value.const_value
+            if isinstance(tensor, ir.ExternalTensor) and tensor.nbytes < SMALL:
+                (value.const_value,) = ir.external_data.convert_tensors_from_external([tensor])
 
 
 def _external_tensors(model: ir.Model) -> Iterator[ir.ExternalTensor]:

@@ -11,7 +11,7 @@ import onnx_ir as ir
 
 from etbac.errors import EtbacError
 from etbac.frontend.exit_graph import from_elsewhere
-from etbac.frontend.external_data import check_external_data
+from etbac.frontend.external_data import check_external_data, read_small_tensors
 from etbac.frontend.inputs import InputShape
 from etbac.passes.exit_model import ExitModel
 
@@ -31,6 +31,7 @@ def from_onnx(path: Path, asked: Sequence[str] = (), input_shapes: Mapping[str, 
         _require_text(model)
         _require_own_attributes(model)
         check_external_data(model, path)
+        read_small_tensors(model)
         return from_elsewhere(model, str(path), {"path": str(path)}, asked, input_shapes)
     except EtbacError:
         raise

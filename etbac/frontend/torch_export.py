@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import warnings
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
@@ -125,8 +126,17 @@ def _export(
                 Positional().eval(), tuple(tensors.values()), dynamic_shapes={"inputs": dynamic}, strict=False
             )
     except Exception as error:
-        reason = str(error).strip().split("\n")[0]
-        raise UnsupportedModelError(f"{where} cannot be exported by torch.export: {reason[:500]}") from error
+        raise UnsupportedModelError(_not_exported(where, str(error).strip())) from error
+
+
+def _not_exported(where: str, reason: str) -> str:
+    fixed = re.search(r"marked (\S+) as dynamic but your code specialized it to be a constant \((\d+)\)", reason)
+    if fixed is None:
+        return f"{where} cannot be exported by torch.export: {reason.splitlines()[0][:500] if reason else 'no reason given'}"
+    return (
+        f"{where} cannot be exported by torch.export: its code works only where {fixed[1]} is {fixed[2]}, and that size "
+        "must stay open; take it from the input's shape instead"
+    )
 
 
 def _translate(program: torch.export.ExportedProgram, where: str) -> ir.Model:

@@ -76,6 +76,13 @@ def test_weights_beside_the_file_are_read(tmp_path: Path) -> None:
     np.testing.assert_array_equal(run(found, {"x": x, "gate_1.threshold": np.float32(1)})["y"], expected)
 
 
+def test_small_tensors_beside_the_file_come_into_the_graph(tmp_path: Path) -> None:
+    path = _with_external_weights(tmp_path, "weights.bin", np.ones(12, np.float32).tobytes())
+    found = load_model(path)
+    (tmp_path / "weights.bin").unlink()
+    np.testing.assert_array_equal(run(found.model, {"x": np.ones((2, 3), np.float32)})["y"], np.full((2, 4), -3))
+
+
 @pytest.mark.parametrize("location", ["../secret.bin", "link.bin"])
 def test_a_file_with_weights_elsewhere_is_refused(tmp_path: Path, location: str) -> None:
     secret = tmp_path / "secret.bin"
