@@ -132,10 +132,11 @@ def _export(
 def _not_exported(where: str, reason: str) -> str:
     fixed = re.search(r"marked (\S+) as dynamic but your code specialized it to be a constant \((\d+)\)", reason)
     if fixed is None:
-        return f"{where} cannot be exported by torch.export: {reason.splitlines()[0][:500] if reason else 'no reason given'}"
+        line, *_ = reason.split("\n")
+        return f"{where} cannot be exported by torch.export: {line[:500]}"
     return (
-        f"{where} cannot be exported by torch.export: its code works only where {fixed[1]} is {fixed[2]}, and that size "
-        "must stay open; take it from the input's shape instead"
+        f"{where} cannot be exported by torch.export: its code works only where {fixed[1]} is {fixed[2]}, and that "
+        "size must stay open; take it from the input's shape instead"
     )
 
 
