@@ -83,7 +83,7 @@ def _range(given: Input, axis: int, options: BuildOptions, is_later: bool, file:
         return most, most, most
     raise UsageError(
         f"{file}: dimension {size!r} (axis {axis} of input {given.name!r}) is dynamic; "
-        f"say its smallest, usual and largest size with --dims {size}=MIN:USUAL:MAX"
+        f"say its smallest, usual and largest size with --dim {size}=MIN:USUAL:MAX"
     )
 
 
