@@ -33,7 +33,7 @@ def main() -> int:
     with tempfile.TemporaryDirectory() as folder:
         say(f"an environment with etbac[{EXTRAS}] in {folder}")
         subprocess.run([sys.executable, "-m", "venv", folder], check=True)
-        pip = [f"{folder}/bin/python", "-m", "pip", "-q", "--disable-pip-version-check"]
+        pip = [f"{folder}/bin/python", "-m", "pip", "-qq", "--disable-pip-version-check"]
         subprocess.run([*pip, "install", "-c", "constraints.txt", "-e", f".[{EXTRAS}]"], cwd=ROOT, check=True)
         failed = ["nothing"] if faults(folder, None) else []
         for name in REMOVED:
