@@ -24,6 +24,7 @@ from etbac.profiles.profile import ChainTiming, Profile, Row
 from etbac.profiles.timer import Timing, measure
 from etbac.runtime.chain import Chain, load
 from etbac.runtime.exits import NEVER
+from etbac.runtime.inputs import tile
 from etbac.runtime.results import StageRun
 from etbac.runtime.selection import FP32, portable
 
@@ -115,7 +116,7 @@ def measure_chain(
     begun = time.perf_counter()
     sizes = _check_sizes(batch_sizes, chain.manifest.max_batch)
     samples = chain.engine_dir.read_samples()
-    batches = {size: tile(samples, chain.manifest.inputs, size) for size in sizes}
+    batches = {size: tile(chain.manifest.inputs, samples, size) for size in sizes}
     forced = {
         (way, size): spread(shares, chain.ids, size) for way, shares in _ways_to_leave(chain).items() for size in sizes
     }
@@ -171,11 +172,6 @@ def _check_sizes(batch_sizes: Sequence[int], max_batch: int) -> tuple[int, ...]:
     return sizes
 
 
-def tile(samples: Mapping[str, Array], specs: Sequence[TensorSpec], size: int) -> dict[str, Array]:
-    """A batch of `size` rows, the samples over and over; inputs without a batch whole."""
-    return {spec.name: _tile(samples[spec.name], spec.batch_axis, size) for spec in specs}
-
-
 def spread(shares: npt.ArrayLike, ids: Sequence[int], size: int) -> npt.NDArray[np.int64]:
     """Where each row of a batch is to leave, so that the stages get their `shares` as nearly as whole rows allow."""
     ends = np.cumsum(np.asarray(shares, np.float64))
@@ -184,12 +180,6 @@ def spread(shares: npt.ArrayLike, ids: Sequence[int], size: int) -> npt.NDArray[
     mixed = np.random.default_rng(size).permutation(np.minimum(stage, len(ids) - 1))
     exits: npt.NDArray[np.int64] = np.array(ids, np.int64)[mixed]
     return exits
-
-
-def _tile(array: Array, axis: int | None, size: int) -> Array:
-    if axis is None:
-        return array
-    return np.ascontiguousarray(np.take(array, np.arange(size) % array.shape[axis], axis))
 
 
 def _names(chain: Chain) -> list[str]:

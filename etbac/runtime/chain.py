@@ -122,6 +122,15 @@ class Chain:
         parts = [map(np.asarray, runner.run(part.arrays, names)) for _, part in self._split(batch)]
         return self._prediction([np.concatenate(pieces) for pieces in zip(*parts, strict=True)])
 
+    def warm(self, batch_sizes: Sequence[int] | None = None) -> None:
+        """Run every engine at each size (by default all up to the largest) on the directory's samples.
+
+        On a GPU the first batch of a size is slower: memory, algorithms and graphs are then found for its shape.
+        """
+        samples = checking.check(self.manifest.inputs, self.engine_dir.read_samples())
+        for size in batch_sizes or range(1, self.manifest.max_batch + 1):
+            self.run_all(checking.tile(self.manifest.inputs, samples.arrays, size))
+
     def close(self) -> None:
         """Free the engines; runs after this fail with an EtbacError."""
         with self._full_lock:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -116,3 +116,14 @@ def _names(specs: tuple[TensorSpec, ...]) -> str:
 
 def _shape(shape: tuple[int | str, ...]) -> str:
     return "[" + ", ".join(map(str, shape)) + "]"
+
+
+def tile(specs: Sequence[TensorSpec], samples: Mapping[str, Array], size: int) -> dict[str, Array]:
+    """A batch of `size` rows, the samples over and over; inputs without a batch whole."""
+    return {spec.name: _tile(samples[spec.name], spec.batch_axis, size) for spec in specs}
+
+
+def _tile(array: Array, axis: int | None, size: int) -> Array:
+    if axis is None:
+        return array
+    return np.ascontiguousarray(np.take(array, np.arange(size) % array.shape[axis], axis))

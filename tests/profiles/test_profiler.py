@@ -79,13 +79,6 @@ def test_sizes_are_powers_of_two_and_the_last():
     assert profiler.powers_of_two(12) == (1, 2, 4, 8, 12)
 
 
-def test_samples_are_repeated_along_the_batch_and_what_has_none_stays_whole():
-    batch = profiler.tile(make_inputs(3), INPUTS, 7)
-    assert batch["unread"].tolist() == [0, 1, 2, 0, 1, 2, 0]
-    assert batch["x"].shape == (7, 6)
-    assert batch["scale"].shape == (6,)
-
-
 @given(st.lists(st.floats(0, 1), min_size=1, max_size=6).filter(lambda shares: sum(shares) > 0.01), st.integers(1, 64))
 def test_rows_leave_by_their_shares_as_nearly_as_whole_rows_allow(shares, size):
     ids = [*range(1, len(shares)), 0]

@@ -4,10 +4,11 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from support.two_blocks import INPUTS, make_inputs
 
 from etbac.contract import TensorSpec
 from etbac.errors import InputError
-from etbac.runtime.inputs import check, split
+from etbac.runtime.inputs import check, split, tile
 
 IMAGE = TensorSpec("image", "float32", ("batch", 3, 4, "width"), 0)
 STEPS = TensorSpec("steps", "int64", ("time", "batch"), 1)
@@ -97,3 +98,10 @@ def test_parts_are_small_enough_and_make_up_the_whole(rows: int, largest: int) -
     assert all(part.arrays["steps"].flags.c_contiguous for _, part in parts)
     np.testing.assert_array_equal(np.concatenate([part.arrays["steps"] for _, part in parts], axis=1), inputs["steps"])
     assert all(part.arrays["scale"] == 2 for _, part in parts)
+
+
+def test_samples_are_repeated_along_the_batch_and_what_has_none_stays_whole():
+    batch = tile(INPUTS, make_inputs(3), 7)
+    assert batch["unread"].tolist() == [0, 1, 2, 0, 1, 2, 0]
+    assert batch["x"].shape == (7, 6)
+    assert batch["scale"].shape == (6,)

@@ -1,0 +1,1 @@
+"""What the backends cost and save, measured in one run: `make bench-backends`."""
