@@ -5,46 +5,14 @@ from __future__ import annotations
 import os
 from concurrent.futures import ThreadPoolExecutor
 from importlib.metadata import PackageNotFoundError, version
-from typing import Any, NamedTuple
+from typing import Any
 
 import click
 
 from etbac.cli.common import Output, standard
-from etbac.cli.examine import examine_backend, examine_package, one_line
+from etbac.cli.examine import examine_backend, examine_driver, examine_package, one_line
+from etbac.cli.optional import ETBAC, PACKAGES
 
-ETBAC = "pip install etbac"
-
-
-class Package(NamedTuple):
-    """`module` is imported to see whether it works, "" where its backend's row says that."""
-
-    extra: str
-    module: str
-    use: str
-
-    @property
-    def install(self) -> str:
-        return f"pip install 'etbac[{self.extra}]'" if self.extra else ETBAC
-
-
-PACKAGES = {
-    "onnx": Package("", "onnx", "compile"),
-    "onnx-ir": Package("", "onnx_ir", "compile"),
-    "onnxscript": Package("", "onnxscript", "compile"),
-    "onnxruntime": Package("cpu", "onnxruntime", "run on the CPU"),
-    "onnxruntime-gpu": Package("gpu", "", "run on NVIDIA GPUs, instead of onnxruntime"),
-    "openvino": Package("openvino", "openvino", "run on Intel's processors"),
-    "polygraphy": Package("tensorrt-rtx", "polygraphy", "build with TensorRT, of both kinds"),
-    "tensorrt-rtx-cu13-bindings": Package("tensorrt-rtx", "", "build with TensorRT for RTX"),
-    "onnxruntime-ep-nv-tensorrt-rtx-cu13": Package("tensorrt-rtx", "", "TensorRT for RTX's libraries"),
-    "tensorrt": Package("gpu", "", "build with TensorRT"),
-    "torch": Package("train", "torch", "train, and read checkpoints and exported programs"),
-    "safetensors": Package("train", "safetensors", "read weights"),
-    "transformers": Package("train", "transformers", "text and speech models"),
-    "accelerate": Package("train", "accelerate", "text and speech models"),
-    "pillow": Package("report", "PIL", "run on folders of pictures"),
-    "matplotlib": Package("report", "matplotlib", "plots"),
-}
 BACKENDS = {
     "onnxruntime": PACKAGES["onnxruntime"].install,
     "tensorrt-rtx": PACKAGES["tensorrt-rtx-cu13-bindings"].install,
@@ -82,6 +50,9 @@ def cli(output: Output) -> None:
 
     if all(packages[name]["version"] for name in ("onnxruntime", "onnxruntime-gpu")):
         notes.append(BOTH)
+    driver = examine_driver()
+    if driver is not None:
+        notes.append(f"the NVIDIA driver does not work: {driver}")
     output.result({"backends": backends, "packages": packages, "notes": notes}, table, others, *notes)
 
 

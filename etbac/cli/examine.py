@@ -35,6 +35,12 @@ def examine_package(module: str) -> str | None:
     return _in_child(f"import {module}")[1]
 
 
+def examine_driver() -> str | None:
+    """What is wrong with the NVIDIA driver; None where nothing is, or where there is no driver."""
+    reason = _in_child("from etbac.backends.tensorrt.cuda import cuda; cuda()")[1]
+    return None if reason is None or "No such file" in reason else reason.removeprefix("EtbacError: ")
+
+
 def examine_backend(name: str) -> tuple[dict[str, Any], str | None]:
     """`look` at the backend of that name: its answer, or what stopped it."""
     printed, reason = _in_child(

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import _ctypes
 import json
 import os
 import re
@@ -12,8 +13,9 @@ import pytest
 import support
 
 from etbac.backends import registry
-from etbac.cli.doctor import BACKENDS, PACKAGES
+from etbac.cli.doctor import BACKENDS
 from etbac.cli.examine import TRIAL
+from etbac.cli.optional import PACKAGES
 
 if sys.version_info >= (3, 11):
     import tomllib
@@ -175,6 +177,20 @@ def test_the_graph_that_is_tried_is_valid():
     model = onnx.load_from_string(TRIAL)
     onnx.checker.check_model(model, full_check=True)
     assert [node.op_type for node in model.graph.node] == ["Relu"]
+
+
+def test_a_driver_that_is_no_library(tmp_path):
+    (tmp_path / "libcuda.so.1").write_bytes(b"not a library")
+    found = doctor(LD_LIBRARY_PATH=str(tmp_path))
+    assert re.search("NVIDIA driver does not work.*libcuda.so.1", found["notes"][0])
+    assert found["backends"]["onnxruntime"]["runs"]
+
+
+def test_a_driver_without_its_functions(tmp_path):
+    (tmp_path / "libcuda.so.1").symlink_to(_ctypes.__file__)
+    found = doctor(LD_LIBRARY_PATH=str(tmp_path))
+    assert re.search("NVIDIA driver does not work.*undefined symbol", found["notes"][0])
+    assert found["backends"]["tensorrt-rtx"]["builds"]
 
 
 def test_without_numpy_the_built_in_backends_are_listed(tmp_path):

@@ -12,7 +12,7 @@ import tempfile
 import time
 from pathlib import Path
 
-from etbac.cli.doctor import PACKAGES
+from etbac.cli.optional import PACKAGES
 
 ROOT = Path(__file__).parents[2]
 EXTRAS = "cpu,tensorrt-rtx,openvino,train,report"
