@@ -65,7 +65,7 @@ def dense(tmp_path_factory) -> Path:
 
 @pytest.fixture(scope="module")
 def pictures(tmp_path_factory) -> Path:
-    """From a module that takes pictures, with three sets of engines; int8 is profiled beside fp32."""
+    """From a module that takes pictures, with four sets of engines; int8 is profiled beside fp32."""
     folder = tmp_path_factory.mktemp("pictures")
     model = from_module(make_network(), make_images(2), {"path": "Trunk", "kind": "module", "sha256": None})
     model.preprocessing = PICTURES
@@ -73,6 +73,7 @@ def pictures(tmp_path_factory) -> Path:
         patch.setenv("XDG_STATE_HOME", str(folder / "state"))
         for engines in (
             EngineOptions("tensorrt-rtx"),
+            EngineOptions(offline=True),
             EngineOptions(dtype="fp16", keep_fp32="1"),
             EngineOptions(dtype="int8", calibration=make_images(64)),
         ):
@@ -111,7 +112,9 @@ def test_rows_leave_at_every_exit_in_these_tests(reader, dense):
 
 @pytest.mark.parametrize("dtype", ["fp32", "fp16", "int8"])
 def test_the_reader_runs_every_number_format_of_onnx_runtime(reader, pictures, dtype):
-    sets = {engines.dtype: name for name, engines in EngineDir.open(pictures).engine_sets().items() if RTX not in name}
+    sets = {
+        engines.dtype: name for name, engines in EngineDir.open(pictures).engine_sets().items() if not engines.is_code
+    }
     found = reader(pictures, sets.get(dtype))
     inputs = make_images(11, seed=3)
     with etbac.load(pictures, "onnxruntime", dtype) as chain:
@@ -147,8 +150,9 @@ def test_the_reader_refuses_another_format_and_strange_names(reader, dense, tmp_
     refused_by_both(reader, copy)
 
 
-def test_the_reader_refuses_code(reader, pictures):
-    (name,) = [name for name in EngineDir.open(pictures).engine_sets() if name.startswith(RTX)]
+@pytest.mark.parametrize("folder", [RTX, "engines/onnxruntime-cpu-fp32"])
+def test_the_reader_refuses_code(reader, pictures, folder):
+    (name,) = [name for name in EngineDir.open(pictures).engine_sets() if name.startswith(folder)]
     with pytest.raises(ValueError, match="holds code"):
         reader(pictures, name)
 
@@ -238,7 +242,7 @@ def test_the_fields_of_plans(dense):
 
 def test_the_fields_of_sets(pictures):
     sets = read(pictures, "engines/*/engines.*.json")
-    assert len(sets) == 3
+    assert len(sets) == 4
     for each in sets:
         assert set(each["full"]) == set(each["segments"][0]) - {"contract"}
         assert set(each["segments"][0]["contract"]) == set(read(pictures, "manifest.json")[0]["segments"][0]) - {"file"}
