@@ -10,7 +10,7 @@ STATUS, RESET = Path("/proc/self/status"), Path("/proc/self/clear_refs")
 
 
 def reset_peak() -> None:
-    """Begin to measure the peak anew, from what is really held: garbage and pages that C's allocator keeps are freed."""
+    """Begin to measure the peak anew, from what is really held: garbage and the allocator's spare pages are freed."""
     gc.collect()
     ctypes.CDLL(None).malloc_trim(0)
     RESET.write_text("5")
