@@ -140,9 +140,11 @@ class _Builder:
         made_for = dict(self._backend.made_for(options))
         miss = self._find(stem, source, made_for)
         if isinstance(miss, EngineEntry):
-            entry = replace(miss, source=source.file)
-            if entry.is_code:
-                self._writer.keep(entry.engine)
+            if not miss.is_code:
+                entry = replace(miss, format=format_, source=source.file, engine=source.file)
+                return entry, Built(stem, entry.backend, self._size(entry.engine))
+            entry = replace(miss, format=format_, source=source.file)
+            self._writer.keep(entry.engine)
             return entry, Built(stem, entry.backend, self._size(entry.engine))
         begun = time.perf_counter()
         try:
@@ -164,10 +166,9 @@ class _Builder:
             self._writer.add_file(f"{self._folder}/{TIMING}", ".cache", timings)
 
     def _take_timings(self) -> None:
-        manifest = self._writer.manifest
-        names = () if manifest is None else manifest.files
-        for name in names:
-            if self._before is not None and without_hash(name) == (f"{self._folder}/{TIMING}", ".cache"):
+        engines, reason = self._before or (None, None)
+        for name in engines.files if engines is not None and reason is None else ():
+            if without_hash(name) == (f"{self._folder}/{TIMING}", ".cache"):
                 shutil.copyfile(self._writer.path / name, self._scratch / f"{TIMING}.cache")
 
     def _find(self, stem: str, source: Stored, made_for: Mapping[str, str]) -> EngineEntry | str:
@@ -184,6 +185,8 @@ class _Builder:
             return "the segment has changed" if stem != "full" else "the full model has changed"
         if old.backend != self._backend.name:
             return f"ran on {old.backend} before"
+        if not (old.is_code or self._backend.runs_sources):
+            return "not built before"
         return _difference(old.made_for, made_for) or old
 
     def _on_onnxruntime(self, source: Stored, options: BuildOptions) -> EngineEntry:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from functools import cached_property
@@ -16,6 +16,7 @@ import numpy.typing as npt
 
 from etbac.contract import SCHEMA_VERSION, Manifest, Plan
 from etbac.engine_dir import names, sealed
+from etbac.engine_dir.engine_set import SCHEMA_VERSION as SET_SCHEMA_VERSION
 from etbac.engine_dir.engine_set import EngineSet
 from etbac.errors import EngineDirError
 
@@ -113,8 +114,21 @@ class EngineDir:
         return {name: self.read_set(name) for name in self.manifest.files if names.is_set(name)}
 
     def read_set(self, name: str) -> EngineSet:
-        """The set of engines written as `name`; raises EngineDirError if the file has changed."""
-        return EngineSet.from_json(json.loads(self.check(name).read_bytes()))
+        """The set of engines written as `name`, whose files have the hashes that it lists itself: these are signed, the
+        manifest's are not. Raises EngineDirError if the list has changed, or is of another schema version."""
+        data = json.loads(self.check(name).read_bytes())
+        if data.get("schema") != SET_SCHEMA_VERSION:
+            raise EngineDirError(
+                f"{self.path / name} has schema version {data.get('schema')}; this etbac reads version "
+                f"{SET_SCHEMA_VERSION}. Rebuild with: {self.rebuild}"
+            )
+        engines = EngineSet.from_json(data)
+        strange = next(self._not_as_listed(engines), None)
+        if strange is not None:
+            raise EngineDirError(
+                f"{self.path / strange} is not the one that {name} lists. Rebuild with: {self.rebuild}"
+            )
+        return engines
 
     def read_samples(self) -> dict[str, npt.NDArray[Any]]:
         """The directory's own inputs, by input name."""
@@ -124,6 +138,15 @@ class EngineDir:
     def readings(self) -> dict[str, int]:
         """How often each certify set, by its hash, has been read for this directory."""
         return read_readings(self.path)
+
+    def _not_as_listed(self, engines: EngineSet) -> Iterator[str]:
+        known = {name for name in self.manifest.files if names.in_root(name)} | set(engines.files)
+        yield from (name for name, sha256 in engines.files.items() if self.manifest.files.get(name) != sha256)
+        for entry in engines.entries():
+            if entry.engine not in (engines.files if entry.is_code else known):
+                yield entry.engine
+            if entry.source not in known:
+                yield entry.source
 
     def _needed_to_run(self) -> list[str]:
         plan = [] if self.manifest.plan is None else [self.manifest.plan]

@@ -11,6 +11,7 @@ from etbac.contract import SegmentContract
 from etbac.engine_dir import names, signature
 
 SCHEMA_VERSION = 1
+SOURCE = ".onnx"
 
 
 @dataclass(frozen=True)
@@ -31,8 +32,8 @@ class EngineEntry:
 
     @property
     def is_code(self) -> bool:
-        """Whether the engine is more than its ONNX source."""
-        return self.engine != self.source
+        """Whether the engine is more than an ONNX source, whatever it is called."""
+        return self.engine != self.source or not self.source.endswith(SOURCE)
 
 
 @dataclass(frozen=True)

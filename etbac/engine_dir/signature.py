@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+import errno
 import hashlib
 import hmac
 import os
 import secrets
+import tempfile
 from pathlib import Path
 
 from etbac.errors import EtbacError
+
+_BYTES = 32
 
 
 def sign(data: bytes) -> str:
@@ -18,21 +22,18 @@ def sign(data: bytes) -> str:
     """
     path = _key_file()
     try:
-        path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-        file = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600)
-    except FileExistsError:
+        if not os.path.lexists(path):
+            _make(path)
+    except FileExistsError:  # another process was faster
         pass
     except OSError as error:
         raise EtbacError(
             f"engines are signed with the key {path}, which cannot be written ({error.strerror}); set XDG_STATE_HOME "
             "to a folder of your own"
         ) from None
-    else:
-        with os.fdopen(file, "wb") as key:
-            key.write(secrets.token_bytes(32))
     found = _key()
     if found is None:
-        raise EtbacError(f"the key {path} is not a private file of yours; make it so (chmod 600), or remove it")
+        raise EtbacError(f"{path}: this key is not a whole, private key of yours; chmod 600 it, or remove it")
     return hmac.new(found, data, hashlib.sha256).hexdigest()
 
 
@@ -42,16 +43,32 @@ def is_signed(data: bytes, signature: str) -> bool:
     return key is not None and hmac.compare_digest(hmac.new(key, data, hashlib.sha256).hexdigest(), signature)
 
 
+def _make(path: Path) -> None:
+    """Either a whole key is there, or none: an empty one would sign, and anybody could sign with it."""
+    if not path.is_absolute():
+        raise FileNotFoundError(errno.ENOENT, "you have no home folder")
+    path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+    file, temporary = tempfile.mkstemp(dir=path.parent)  # private, as mkstemp makes them
+    try:
+        with os.fdopen(file, "wb") as key:
+            key.write(secrets.token_bytes(_BYTES))
+        os.link(temporary, path)
+    finally:
+        os.unlink(temporary)
+
+
 def _key() -> bytes | None:
     path = _key_file()
     try:
         status = path.lstat()
         private = status.st_uid == os.getuid() and not status.st_mode & 0o077
-        return path.read_bytes() if private and not path.is_symlink() else None
+        key = path.read_bytes() if private and not path.is_symlink() else b""
     except OSError:
         return None
+    return key if len(key) == _BYTES else None
 
 
 def _key_file() -> Path:
-    state = os.environ.get("XDG_STATE_HOME") or Path.home() / ".local" / "state"
-    return Path(state, "etbac", "key")
+    state = os.environ.get("XDG_STATE_HOME", "")
+    folder = state if os.path.isabs(state) else os.path.expanduser("~/.local/state")
+    return Path(folder, "etbac", "key")

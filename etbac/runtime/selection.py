@@ -8,7 +8,7 @@ from etbac.backends import registry
 from etbac.backends.interface import Backend, BuildOptions, Engine
 from etbac.contract import SegmentContract
 from etbac.engine_dir import EngineDir, EngineEntry, EngineSet
-from etbac.errors import EtbacError, UsageError
+from etbac.errors import EngineDirError, EtbacError, UsageError
 
 FP32 = "fp32"
 
@@ -83,7 +83,10 @@ def _or_portable(engine_dir: EngineDir, engines: EngineSet, backend: Backend, tr
 def _unfit(engines: EngineSet, trust: bool) -> str | None:
     """Why these engines cannot be used here; None where they can."""
     for entry in engines.entries():
-        backend = registry.get(entry.backend)
+        try:
+            backend = registry.get(entry.backend)
+        except UsageError as error:
+            return str(error)
         found = backend.available()
         if not found.usable:
             return f"backend {entry.backend}: {found.sentence}"
@@ -117,6 +120,10 @@ def _portable(engine_dir: EngineDir, backend: Backend, note: str | None = None) 
 
 def _of_set(engine_dir: EngineDir, engines: EngineSet) -> Selection:
     _check(engine_dir, engines)
+    for entry in engines.entries():
+        if not (entry.is_code or registry.get(entry.backend).runs_sources):
+            file = engine_dir.path / entry.engine
+            raise EngineDirError(f"{file} is no engine of {entry.backend}. Rebuild with: {engine_dir.rebuild}")
 
     def engine(entry: EngineEntry) -> Engine:
         return Engine(entry.backend, engines.device, entry.format, engine_dir.path / entry.engine)

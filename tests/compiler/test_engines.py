@@ -195,7 +195,7 @@ def test_a_signature_does_not_cover_what_was_changed(compiled):
 def test_a_key_that_others_can_read_is_not_used(compiled, tmp_path):
     compiled()
     (tmp_path / "state" / "etbac" / "key").chmod(0o644)
-    with pytest.raises(EtbacError, match="is not a private file of yours"):
+    with pytest.raises(EtbacError, match="this key is not a whole, private key of yours"):
         compiled()
 
 
@@ -312,3 +312,20 @@ def test_engines_of_another_user_are_used_only_when_trusted(compiled, monkeypatc
     with load(path, trust=True) as chain:
         assert chain.note is None
         chain.warm([1, 3])
+
+
+@pytest.mark.parametrize(
+    ("engines", "then", "options"),
+    [
+        (EngineOptions(dtype="fp16"), EngineOptions(dtype="fp16", keep_fp32="1"), {}),
+        (EngineOptions(backend="openvino"), EngineOptions(backend="openvino"), {"exits": [1]}),
+    ],
+)
+def test_a_source_that_is_found_again_is_the_one_with_todays_weights_file(compiled, engines, then, options):
+    compiled(engines)
+    made = compiled(then, **options)
+    assert None in misses(made)[:-1]
+    made.engine_dir.check_all(made.engine_dir.manifest.files)
+    with load(made.engine_dir.path) as chain:
+        assert chain.note is None
+        chain.warm([1, 2])
