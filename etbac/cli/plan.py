@@ -32,6 +32,13 @@ if TYPE_CHECKING:
     help="An .npz file of inputs by name and labels, or the data set's folder.  [default: as the checkpoint recorded]",
 )
 @click.option("--metric", help="accuracy, or agreement, which needs no labels.  [default: the checkpoint's]")
+@click.option(
+    "--test",
+    type=click.Choice(["betting", "exact"]),
+    default="betting",
+    show_default=True,
+    help="What certifies it: betting counts what the chain repairs, exact only what it loses.",
+)
 @click.option("--batch-size", type=int, help="The batch size to be fast at.  [default: 16, or the chain's largest]")
 @click.option(
     "--uncertified", is_flag=True, help="Where it cannot be certified, write the search set's plan all the same."
@@ -46,6 +53,7 @@ def cli(
     delta: float,
     data: Path | None,
     metric: str | None,
+    test: str,
     batch_size: int | None,
     uncertified: bool,
     seed: int,
@@ -66,6 +74,7 @@ def cli(
             delta,
             data=data,
             metric=metric,
+            test=test,
             batch_size=batch_size,
             uncertified=uncertified,
             seed=seed,
@@ -111,13 +120,17 @@ def sentences(made: Plan) -> list[str]:
     """What is certified, or why nothing is; and where exits don't pay."""
     search, certificate = made.search, made.certificate
     ratio = "–" if search["precision"] is None else f"{search['precision']:.4f}"
-    lines = [f"on the search set ({search['n']:,} samples): precision {ratio}, {search['harms']} harms"]
+    lines = [
+        f"on the search set ({search['n']:,} samples): precision {ratio}, "
+        f"{search['harms']} lost, {search['repairs']} repaired"
+    ]
     if certificate is None:
         lines.append(f"not certified: {made.reason}")
     else:
         lines.append(
             f"certified: precision ≥ {made.precision:g} at {100 * (1 - certificate['level']):.4g}% confidence "
-            f"({certificate['harms']} harms among {certificate['n']:,} samples that the full model gets right; reading "
+            f"({certificate['test']} test: of {certificate['samples']:,} samples, {certificate['n']:,} of them right "
+            f"by the full model, {certificate['harms']} are lost and {certificate['repairs']} repaired; reading "
             f"{certificate['reading']} of this set, all its readings hold together at "
             f"{100 * (1 - certificate['levels_summed']):.4g}%)"
         )

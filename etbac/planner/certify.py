@@ -6,10 +6,13 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+import numpy as np
+
 from etbac.engine_dir import EngineDir, count_reading
 from etbac.planner.collect import collect
+from etbac.planner.evidence import TESTS, Pairs, PrecisionTest
 from etbac.planner.goal import Goal
-from etbac.planner.guarantee import allowed_harms, best_precision, reading_level, samples_needed, summed_level
+from etbac.planner.guarantee import reading_level, summed_level
 from etbac.planner.samples import SampleSet
 from etbac.planner.search import Candidate
 from etbac.planner.sequence import Trial, run_sequence
@@ -41,38 +44,45 @@ class Certification:
     @property
     def failure(self) -> str:
         """A sentence with what the most cautious plan did and what it would have taken."""
-        first = self.trials[0]
-        n, harms = first.n_right, first.harms
-        needed = samples_needed(self.goal.precision, self.level, harms / n)
+        test, pairs = self.goal.test, self.trials[0].pairs
+        needed = test.samples_needed(pairs, self.goal.precision, self.level)
         more = (
-            f"about {needed:,} such samples would certify it at this rate of harm"
-            if needed
-            else "no number of samples would certify it at this rate of harm"
+            "no number of samples would certify it at these rates"
+            if needed is None
+            else f"about {needed:,} samples would certify it at these rates"
         )
         return (
-            f"precision {self.goal.precision:g} is not certified at {confidence(self.level)} confidence: of {n:,} "
-            f"samples that the full model gets right, the most cautious plan loses {harms:,}, and "
-            f"{max(0, allowed_harms(n, self.goal.precision, self.level)):,} are allowed "
-            f"({floored(best_precision(n, harms, self.level))} is what can be certified; {more})"
+            f"precision {self.goal.precision:g} is not certified at {confidence(self.level)} confidence: of "
+            f"{pairs.n:,} samples, {pairs.n_right:,} of them right by the full model, the most cautious plan loses {pairs.harms:,} "
+            f"and repairs {pairs.repairs:,} ({floored(test.best_precision(pairs, self.level))} is what the {test.name} "
+            f"test certifies of it; {more})"
         )
 
     def certificate(self, trial: Trial, chain: Chain) -> dict[str, Any]:
-        """What a plan records of its test, and what it was made with."""
+        """What a plan records of its test, and what it was made with; the other tests' figures are information."""
+        others = [test for name, test in TESTS.items() if name != self.goal.test.name]
         return {
-            "test": "exact",
             "metric": self.goal.metric.name,
             "precision": self.goal.precision,
             "level": self.level,
             "reading": self.reading,
             "levels_summed": summed_level(self.goal.delta, self.reading),
             "samples": self.samples,
-            "n": trial.n_right,
-            "harms": trial.harms,
-            "p_value": trial.p_value,
-            "best_precision": best_precision(trial.n_right, trial.harms, self.level),
+            "n": trial.pairs.n_right,
+            "harms": trial.pairs.harms,
+            "repairs": trial.pairs.repairs,
+            **self._figures(self.goal.test, trial.pairs),
+            "others": [self._figures(test, trial.pairs) for test in others],
             "sequence": [_outcome(each) for each in self.trials],
             "set_sha256": self.set_sha256,
             **made_with(chain),
+        }
+
+    def _figures(self, test: PrecisionTest, pairs: Pairs) -> dict[str, Any]:
+        return {
+            "test": test.name,
+            "p_value": test.p_value(pairs, self.goal.precision),
+            "best_precision": test.best_precision(pairs, self.level),
         }
 
 
@@ -91,7 +101,7 @@ def certify(
     sha256 = samples.sha256
     reading = count_reading(chain.engine_dir, sha256)
     statistics = collect(chain, samples, goal.metric, full_right, progress)
-    trials = run_sequence(sequence, statistics, goal.precision, reading_level(goal.delta, reading))
+    trials = run_sequence(sequence, statistics, goal.test, goal.precision, reading_level(goal.delta, reading))
     return Certification(goal, reading, len(samples), sha256, trials)
 
 
@@ -100,12 +110,14 @@ def next_level(engine_dir: EngineDir, samples: SampleSet, delta: float) -> float
     return reading_level(delta, engine_dir.readings().get(samples.sha256, 0) + 1)
 
 
-def too_few(samples: int, n_right: int, precision: float, level: float) -> str:
-    """The sentence for a set that could not certify the precision even without a single harm."""
+def too_few(samples: int, n_right: int, goal: Goal, level: float) -> str:
+    """The sentence for a set that is unlikely to certify the precision even of a plan without a single harm."""
+    unharmed = Pairs(np.ones(n_right, bool), np.ones(n_right, bool))
     return (
-        f"{samples:,} samples, {n_right:,} of them right by the full model, cannot certify precision {precision:g} at "
-        f"{confidence(level)} confidence ({samples_needed(precision, level):,} such samples are needed; "
-        f"{n_right:,} reach {floored(best_precision(n_right, 0, level))} at best)"
+        f"{samples:,} samples, {n_right:,} of them right by the full model, cannot certify precision "
+        f"{goal.precision:g} at {confidence(level)} confidence, not even of a plan that loses none: the "
+        f"{goal.test.name} test needs {goal.test.right_needed(goal.precision, level):,} that are right, and of "
+        f"{n_right:,} certifies {floored(goal.test.best_precision(unharmed, level))}"
     )
 
 
@@ -121,7 +133,8 @@ def floored(precision: float) -> str:
 
 def _outcome(trial: Trial) -> dict[str, Any]:
     return {
-        "harms": trial.harms,
+        "harms": trial.pairs.harms,
+        "repairs": trial.pairs.repairs,
         "p_value": trial.p_value,
         "passed": trial.passed,
         "predicted_ms": trial.candidate.cost_ms,

@@ -85,26 +85,6 @@ def summed_level(delta: float, reading: int) -> float:
     return sum(reading_level(delta, k) for k in range(1, reading + 1))
 
 
-def pass_probability(blocks: int, n_search: int, n_certify: int, harms_allowed: int) -> float:
-    """The chance that a plan with `blocks` harms on the search set has at most `harms_allowed` on the certify set.
-
-    Thresholds that are cut at harmful samples, one after the other, leave `blocks` statistically equivalent blocks out
-    of n_search + 1 (Tukey, Annals of Mathematical Statistics 18, 1947): their mass, the harm rate, is
-    Beta(blocks, n_search + 1 - blocks), and the harms among n_certify new samples are beta-binomial.
-    """
-    if harms_allowed < 0:
-        return 0.0
-    if blocks == 0 or harms_allowed >= n_certify:
-        return 1.0
-    if blocks > n_search:
-        return 0.0
-    a, b = float(blocks), float(n_search + 1 - blocks)
-    none = math.lgamma(b + n_certify) + math.lgamma(a + b) - math.lgamma(b) - math.lgamma(a + b + n_certify)
-    k = np.arange(harms_allowed, dtype=np.float64)
-    steps = np.log((n_certify - k) * (a + k)) - np.log((k + 1) * (b + n_certify - k - 1))
-    return min(1.0, math.exp(float(_log_cdf(none, steps)[-1])))
-
-
 def check_precision(precision: float) -> None:
     """A UsageError unless 0 < precision < 1."""
     if 1 < precision <= 100:

@@ -14,7 +14,9 @@ from etbac.engine_dir import write_plan
 from etbac.errors import EtbacError, UsageError
 from etbac.metrics import metric as find_metric
 from etbac.planner.certify import certify, next_level, too_few
+from etbac.planner.chance import Ahead
 from etbac.planner.collect import check_labels, collect, judge_full, passes
+from etbac.planner.evidence import find_test
 from etbac.planner.goal import Goal
 from etbac.planner.guarantee import check_delta, check_precision
 from etbac.planner.prediction import chain_latency, stage_costs
@@ -28,6 +30,7 @@ from etbac.profiles.profiler import find_or_make
 from etbac.runtime.chain import Chain, load
 
 BATCH_SIZE = 16
+TEST = "betting"
 
 Bar = Callable[[str, int], Callable[[int], None]]
 """(what is being done, its whole) -> a function that takes what has been done since."""
@@ -40,6 +43,7 @@ def plan(
     *,
     data: Path | None = None,
     metric: str | None = None,
+    test: str = TEST,
     batch_size: int | None = None,
     uncertified: bool = False,
     seed: int = 0,
@@ -54,7 +58,8 @@ def plan(
     The chain is made fast at `batch_size` (16, or the chain's largest if that is less); what is certified, at level
     `delta`, is that its metric is at least `precision` times the full model's. `data`: an .npz file (inputs by name,
     `labels`), split in halves by `seed`, or the folder of the checkpoint's data set; by default where the checkpoint
-    recorded it. `metric`: by default the checkpoint's. `backend`, `dtype`, `trust`: which engines, see `load`.
+    recorded it. `metric`: by default the checkpoint's. `test`: "betting", which counts what the chain repairs, or
+    "exact", which counts losses alone. `backend`, `dtype`, `trust`: which engines, see `load`.
 
     Raises EtbacError, and changes nothing, where the precision cannot be certified; with `uncertified` the search
     set's plan is put in force instead, marked and with the reason.
@@ -65,7 +70,7 @@ def plan(
     with load(engine_dir, backend, dtype, trust) as chain:
         if chain.note:
             note(chain.note)
-        goal = Goal(asked or find_metric(chain.manifest.metric), precision, delta)
+        goal = Goal(asked or find_metric(chain.manifest.metric), find_test(test), precision, delta)
         batch = _batch_size(batch_size, chain.manifest.max_batch)
         search_set, certify_set = load_search_and_certify(chain.engine_dir, data, seed, note)
         check_labels(search_set, goal.metric)
@@ -114,9 +119,9 @@ def _certified(
     """Fix the sequence of candidates before any exit's answer on the certify set is known, then test it."""
     full_right = judge_full(chain, samples, goal.metric, bar("certify set: full model", len(samples)))
     n_right, level = int(full_right.sum()), next_level(chain.engine_dir, samples, goal.delta)
-    sequence = candidates(search, costs, n_right, goal.precision, level)
+    sequence = candidates(search, costs, Ahead(goal.test, goal.precision, level, len(samples), n_right))
     if not sequence:
-        return _Outcome(reason=f"{too_few(len(samples), n_right, goal.precision, level)}. Add data with --data")
+        return _Outcome(reason=f"{too_few(len(samples), n_right, goal, level)}. Add data with --data")
     done = certify(chain, samples, full_right, goal, sequence, bar("certify set: exits", len(samples)))
     if done.winner is None:
         return _Outcome(reason=f"{done.failure}. Ask for a lower --precision, or add data with --data")
@@ -147,6 +152,7 @@ def _figures(search: ExitStatistics, chosen: Candidate) -> dict[str, Any]:
         "n": search.n,
         "n_right": search.n_right,
         "harms": replay.harms,
+        "repairs": replay.repairs,
         "precision": replay.precision if search.n_right else None,
         "full": search.n_right / search.n,
         "exits": {str(id_): float(right.mean()) for id_, right in zip(stages, search.right, strict=True)},

@@ -8,6 +8,8 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
+from etbac.planner.evidence import Pairs
+
 Bools = npt.NDArray[np.bool_]
 
 
@@ -52,13 +54,18 @@ class ExitStatistics:
         stage: npt.NDArray[np.intp] = fires.argmax(axis=0)
         return stage
 
+    def pairs(self, thresholds: Mapping[int, float]) -> Pairs:
+        """The chain's rightness with these thresholds, and the full model's."""
+        return Pairs(self.right[self.leaves_at(thresholds), np.arange(self.n)], self.full_right)
+
     def replay(self, thresholds: Mapping[int, float]) -> Replay:
         """What the chain would do on these samples with these thresholds."""
         stage = self.leaves_at(thresholds)
-        rows = np.arange(self.n)
+        pairs = Pairs(self.right[stage, np.arange(self.n)], self.full_right)
         return Replay(
-            harms=int(self.harmful[stage, rows].sum()),
-            right=int(self.right[stage, rows].sum()),
+            harms=pairs.harms,
+            repairs=pairs.repairs,
+            right=int(pairs.chain_right.sum()),
             n_right=self.n_right,
             leaving=np.bincount(stage, minlength=len(self.exits) + 1),
         )
@@ -66,10 +73,11 @@ class ExitStatistics:
 
 @dataclass(frozen=True)
 class Replay:
-    """Counts of samples: `harms` among the `n_right` that the full model gets right, `right` by the chain, and how
-    many leave at each stage (int [stages], the last being the end of the chain)."""
+    """Counts of samples: `harms` among the `n_right` that the full model gets right, `repairs` among the others,
+    `right` by the chain, and how many leave at each stage (int [stages], the last being the end of the chain)."""
 
     harms: int
+    repairs: int
     right: int
     n_right: int
     leaving: npt.NDArray[np.int64]

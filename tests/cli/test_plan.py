@@ -26,6 +26,7 @@ def test_a_certified_plan_says_what_is_certified_and_what_to_expect(engines):
     done = run(engines, 2_000, "--precision", 0.95)
     assert done.exit_code == 0
     assert "certified: precision ≥ 0.95 at 95% confidence" in done.stdout
+    assert "betting test: of 1,000 samples" in done.stdout
     assert "reading 1 of this set" in done.stdout
     for text in ("threshold", "samples leave", "full model ms", "on the search set (1,000 samples)"):
         assert text in done.stdout
@@ -37,12 +38,20 @@ def test_json_holds_the_plan(engines):
     assert made["certified"]
     assert made["exits"] == [3, 7]
     assert made["certificate"]["n"] == 1_000
+    assert made["certificate"]["test"] == "betting"
+
+
+def test_the_exact_test_is_asked_for_by_name(engines):
+    assert (
+        json.loads(run(engines, 2_000, "--precision", 0.95, "--test", "exact", "--json").stdout)["certificate"]["test"]
+        == "exact"
+    )
 
 
 def test_too_little_data_is_exit_1_in_one_sentence_and_no_plan(engines):
     done = run(engines, 200)
     assert done.exit_code == 1
-    assert "935 such samples are needed" in done.stderr
+    assert "needs 1,180 that are right" in done.stderr
     assert done.stdout == ""
     assert not (engines / "plans").exists()
 

@@ -1,6 +1,5 @@
 import math
 
-import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -70,34 +69,6 @@ def test_a_second_reading_costs_half_the_level_and_the_sum_is_said():
     assert guarantee.summed_level(0.05, 3) == pytest.approx(0.0875)
     with pytest.raises(ValueError):
         guarantee.reading_level(0.05, 0)
-
-
-@given(st.integers(1, 60), st.integers(100, 20_000), st.integers(100, 20_000), st.integers(0, 60))
-@settings(max_examples=200, deadline=None)
-def test_pass_probability_is_beta_binomial(blocks, n_search, n_certify, allowed):
-    expected = stats.betabinom.cdf(allowed, n_certify, blocks, n_search + 1 - blocks)
-    assert guarantee.pass_probability(blocks, n_search, n_certify, allowed) == pytest.approx(
-        expected, rel=1e-6, abs=1e-12
-    )
-
-
-def test_pass_probability_holds_for_thresholds_cut_one_after_the_other():
-    """Two exits, each cut at its second harmful sample: four blocks, whatever the confidences' distributions are."""
-    rng = np.random.default_rng(0)
-    n_search = n_certify = 2_000
-    allowed, passed, trials = 6, 0, 2_000
-    for _ in range(trials):
-        first, second = rng.random((2, n_search + n_certify))
-        wrong_first, wrong_second = rng.random((2, n_search + n_certify)) < np.array([[0.1], [0.05]])
-        harm_one = np.where(wrong_first, first, -1.0)
-        cut_one = np.sort(harm_one[:n_search])[-2]
-        stays = first < cut_one
-        harm_two = np.where(wrong_second & stays, second, -1.0)
-        cut_two = np.sort(harm_two[:n_search])[-2]
-        harms = (harm_one[n_search:] >= cut_one) | (harm_two[n_search:] >= cut_two)
-        passed += int(harms.sum() <= allowed)
-    expected = guarantee.pass_probability(4, n_search, n_certify, allowed)
-    assert passed / trials == pytest.approx(expected, abs=4 * math.sqrt(expected * (1 - expected) / trials))
 
 
 @pytest.mark.parametrize(("precision", "said"), [(99.68, "0.9968"), (0, "between 0 and 1"), (1, "between 0 and 1")])

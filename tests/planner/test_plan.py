@@ -91,7 +91,8 @@ def test_too_little_data_is_said_with_what_it_takes_and_changes_nothing(engines,
         plan(engines, 0.9968, data=data(tmp_path, rows=800))
     message = str(caught.value)
     assert "400 samples, 36" in message
-    assert "cannot certify precision 0.9968 at 95% confidence (935 such samples are needed" in message
+    assert "cannot certify precision 0.9968 at 95% confidence" in message
+    assert "the betting test needs 1,180 that are right, and of 36" in message
     assert "Add data with --data" in message
     directory = EngineDir.open(engines)
     assert directory.plan is None
@@ -102,7 +103,7 @@ def test_an_uncertified_plan_is_marked_with_the_reason(engines, tmp_path):
     made = plan(engines, 0.9968, data=data(tmp_path, rows=800), uncertified=True)
     assert not made.certified
     assert made.certificate is None
-    assert "935 such samples are needed" in made.reason
+    assert "needs 1,180 that are right" in made.reason
     assert EngineDir.open(engines).plan == made
 
 
@@ -117,7 +118,9 @@ def test_a_plan_that_fails_its_test_leaves_the_old_one_in_force(engines, tmp_pat
     chosen = np.empty(ROWS, int)
     chosen[search_half], chosen[certify_half] = np.resize(easy, ROWS // 2), np.resize(misleading, ROWS // 2)
 
-    with pytest.raises(EtbacError, match=r"is not certified.*the most cautious plan loses .* is what can be certified"):
+    with pytest.raises(
+        EtbacError, match=r"is not certified.*most cautious plan loses .* is what the betting test certifies"
+    ):
         plan(engines, PRECISION, data=data(tmp_path, x=x[chosen], labels=answers[-1][chosen]))
     directory = EngineDir.open(engines)
     assert directory.plan == old
@@ -132,6 +135,17 @@ def test_a_reading_is_spent_before_any_exit_is_read(engines, tmp_path, monkeypat
     with pytest.raises(KeyboardInterrupt):
         plan(engines, PRECISION, data=data(tmp_path))
     assert list(EngineDir.open(engines).readings().values()) == [1]
+
+
+def test_the_exact_test_is_used_where_it_is_asked_for_and_both_figures_are_recorded(engines, tmp_path):
+    file = data(tmp_path)
+    by_betting, by_exact = (plan(engines, PRECISION, data=file, test=test).certificate for test in ("betting", "exact"))
+    assert (by_betting["test"], by_exact["test"]) == ("betting", "exact")
+    for certificate in (by_betting, by_exact):
+        (other,) = certificate["others"]
+        assert {certificate["test"], other["test"]} == {"betting", "exact"}
+        assert 0 < other["best_precision"] < 1
+        assert 0 <= other["p_value"] <= 1
 
 
 def test_agreement_needs_no_labels(engines, tmp_path):
@@ -151,5 +165,7 @@ def test_what_cannot_be_asked_for_is_refused(engines, tmp_path):
         plan(engines, delta=5)
     with pytest.raises(UsageError, match=r"--batch-size 64: .* 1 to 8"):
         plan(engines, data=data(tmp_path), batch_size=64)
+    with pytest.raises(UsageError, match=r"no such test; there are betting, exact"):
+        plan(engines, test="bootstrap")
     with pytest.raises(UsageError, match="there is no metric 'f1'"):
         plan(engines, metric="f1")
