@@ -258,12 +258,17 @@ def test_the_fields_of_profiles(pictures, dense):
     profiles = read(pictures, "profiles/*.json") + read(dense, "profiles/*.json")
     timing = documented("Timing")
     assert set(profiles[0]["engines"][0]["timings"][0]) == timing
-    found = {path for each in profiles for path in paths(each)} - {"beside[]"}
-    of_timings = {f"{row}[].timings[].{name}" for row in ("engines", "beside") for name in timing}
+    found = {
+        path.removesuffix("samples[]") + "samples" if path.endswith("samples[]") else path
+        for each in profiles
+        for path in paths(each)
+    }
+    found -= {"beside[]", "beside[].steady_ms[]"}
+    of_timings = {f"{row}[].timings[].{name}" for row in ("engines", "beside", "pieces") for name in timing}
     of_chain = {f"chain[].{name}" for name in timing}
     assert of_timings | of_chain <= found
-    short = {"engines[].timings[]", "beside[].timings[]", "chain[]"}
-    assert found - of_timings - of_chain | short == documented("Profiles")
+    short = {"engines[].timings[]", "beside[].timings[]", "pieces[].timings[]", "chain[]"}
+    assert found - of_timings - of_chain | short | {"beside[].steady_ms[]"} == documented("Profiles")
 
 
 def test_the_options_of_gates_and_the_fields_of_preprocessing():

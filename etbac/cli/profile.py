@@ -8,17 +8,21 @@ from typing import TYPE_CHECKING
 import click
 
 from etbac.cli.common import Engines, Output, engine_dir_option, standard, which_engines
+from etbac.cli.config import read_config
 
 if TYPE_CHECKING:
     from rich.table import Table
 
     from etbac.profiles.profile import Profile
+    from etbac.profiles.profiler import Sizes
 
 
-def parse_sizes(context: click.Context, parameter: click.Parameter, text: str | None) -> tuple[int, ...] | None:
-    """`1,2,4` or `start:stop:step` (stop included where a step falls on it) -> the sizes; else a usage error."""
+def parse_sizes(context: click.Context, parameter: click.Parameter, text: str | None) -> Sizes | None:
+    """`1,2,4`, `start:stop:step` (stop included where a step falls on it), `adaptive`; else a usage error."""
     if text is None:
         return None
+    if text == "adaptive":
+        return "adaptive"
     try:
         if ":" not in text:
             sizes = tuple(int(part) for part in text.split(","))
@@ -33,9 +37,19 @@ def parse_sizes(context: click.Context, parameter: click.Parameter, text: str | 
 
 
 @click.command("profile", epilog="Example: etbac profile --batch-sizes 1,8,32 --budget 60")
+@click.argument("model", required=False)
 @engine_dir_option
+@click.option("--exits", default="all", show_default=True, help="With MODEL: its exits, all or blocks like 3,7,12.")
+@click.option(
+    "--config",
+    type=click.Path(path_type=Path, exists=True, dir_okay=False),
+    callback=read_config,
+    is_eager=True,
+    expose_value=False,
+    help="A .toml or .json file with these options: batch-sizes, max-batch, budget, dtype, backend, exits, model.",
+)
 @click.option("--max-batch", type=click.IntRange(min=1), help="Measure 1, 2, 4, … up to this size.  [default: 32]")
-@click.option("--batch-sizes", callback=parse_sizes, help="Which sizes instead: 1,2,4 or start:stop:step.")
+@click.option("--batch-sizes", callback=parse_sizes, help="Instead: 1,2,4, start:stop:step, or adaptive.")
 @click.option(
     "--budget",
     type=click.FloatRange(min=0, min_open=True),
@@ -47,17 +61,25 @@ def parse_sizes(context: click.Context, parameter: click.Parameter, text: str | 
 @which_engines
 def cli(
     output: Output,
+    model: str | None,
     engine_dir: Path,
+    exits: str,
     max_batch: int | None,
-    batch_sizes: tuple[int, ...] | None,
+    batch_sizes: Sizes | None,
     budget: float,
     engines: Engines,
 ) -> None:
-    """Measure every engine, the full model and the whole chain, by batch size."""
+    """Measure every engine, the full model and the whole chain, by batch size. Interrupted, it goes on where it was.
+
+    With MODEL, a registered network like resnet50, a chain of it with random weights is compiled into the engine
+    directory first: its latencies are real, its answers are not.
+    """
     from etbac.profiles.profiler import profile
 
     if max_batch is not None and batch_sizes is not None:
         raise click.UsageError("--max-batch and --batch-sizes both say what to measure; give one of them")
+    if model is not None:
+        _compile_random(model, exits, engine_dir, engines, output)
     with output.progress() as progress:
         task = progress.add_task("measuring", total=100)
         measured = profile(
@@ -73,7 +95,25 @@ def cli(
         output.note(f"warning: {measured.warning}")
     machine = measured.machine
     where = f"{measured.name} on {machine['processor']}, {machine['cores']} cores; median milliseconds of a batch"
-    output.result(measured.to_json(), where, matrix_table(measured), chain_table(measured), *measured.slower)
+    switching = (
+        f"between runs of other engines and sizes an engine takes {measured.switching:.2f} times what it takes again"
+    )
+    output.result(measured.to_json(), where, matrix_table(measured), chain_table(measured), switching, *measured.slower)
+
+
+def _compile_random(model: str, exits: str, engine_dir: Path, engines: Engines, output: Output) -> None:
+    """A registered network with random weights as an engine directory."""
+    from etbac.compiler import CompileOptions, EngineOptions, compile_model
+    from etbac.frontend.torch_export import from_module
+    from etbac.models.named import random_network
+
+    network, inputs = random_network(model, exits)
+    source = {"path": model, "kind": "random weights", "sha256": None}
+    options = EngineOptions(engines["backend"] or "onnxruntime", engines["dtype"] or "fp32", calibration=inputs)
+    example = {name: array[:2] for name, array in inputs.items()}
+    compiled = compile_model(from_module(network, example, source), engine_dir, CompileOptions(engines=options))
+    count = len(compiled.engine_dir.manifest.exits)
+    output.note(f"{model} with random weights and {count} exits, in {engine_dir}: its latency alone means something")
 
 
 def matrix_table(measured: Profile) -> Table:
@@ -81,9 +121,9 @@ def matrix_table(measured: Profile) -> Table:
     from rich.table import Table
 
     table = Table("engine", "exit", *(f"batch {size}" for size in measured.batch_sizes))
-    for row in (*measured.rows[:-1], *measured.beside, measured.rows[-1]):
+    for row in (*measured.rows[:-1], *measured.pieces, *measured.beside, measured.rows[-1]):
         exit_text = str(row.exit_id) if row.exit_id else "–"
-        if row is measured.rows[-1] or row in measured.beside[:1]:
+        if row is measured.rows[-1] or row in (*measured.pieces[:1], *measured.beside[:1]):
             table.add_section()
         table.add_row(row.engine, exit_text, *(f"{timing.median_ms:.3f}" for timing in row.timings))
     return table

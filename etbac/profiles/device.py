@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import os
 import platform
 from collections.abc import Mapping
@@ -14,6 +15,7 @@ from etbac._version import __version__
 def describe(backend_version: str | None) -> dict[str, Any]:
     """Processor, cores that this process may use, system and versions."""
     return {
+        "id": machine_id(),
         "processor": processor(),
         "cores": usable_cores(),
         "system": f"{platform.system()} {platform.machine()}",
@@ -26,6 +28,11 @@ def describe(backend_version: str | None) -> dict[str, Any]:
 def same_machine(recorded: Mapping[str, Any]) -> bool:
     """Whether figures with that description were measured on a machine like this one."""
     return recorded.get("processor") == processor() and recorded.get("cores") == usable_cores()
+
+
+def machine_id() -> str:
+    """Eight hex digits that tell this kind of machine from others: processor, and cores that this process may use."""
+    return hashlib.sha256(f"{processor()} {usable_cores()}".encode()).hexdigest()[:8]
 
 
 def processor() -> str:

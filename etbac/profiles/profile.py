@@ -21,11 +21,14 @@ NOISY = 0.10
 
 @dataclass(frozen=True)
 class Row:
-    """One engine at every batch size: a segment that ends at `exit_id` (0 for the last), or the full model."""
+    """One engine at every batch size: a segment that ends at `exit_id` (0 for the last), a piece of one, or the full
+    model. `timings` are of runs between those of all other engines and sizes; `steady_ms` of runs one after the other.
+    """
 
     engine: str
     exit_id: int
     timings: tuple[Timing, ...]
+    steady_ms: tuple[float, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -50,7 +53,8 @@ class Profile:
     """Measured latency of one chain on one machine.
 
     `segments` and `full` are the SHA-256 of the files measured; `rows` the segments in the order of the chain, then the
-    full model; `machine` as `device.describe` gives it. `beside`: the portable fp32 segments, measured in the same
+    full model; `pieces` the segments without their heads (`trunk-NN`), and the gathers at their beginnings
+    (`gather-NN`); `machine` as `device.describe` gives it. `beside`: the portable fp32 segments, measured in the same
     rounds, where the chain is in another format.
     """
 
@@ -65,6 +69,13 @@ class Profile:
     chain: tuple[ChainTiming, ...]
     seconds: float
     beside: tuple[Row, ...] = ()
+    pieces: tuple[Row, ...] = ()
+
+    @property
+    def switching(self) -> float:
+        """What an engine's latency is when others run in between ÷ when it runs again and again: the typical one."""
+        pairs = [(t.median_ms, s) for row in self.rows for t, s in zip(row.timings, row.steady_ms, strict=True)]
+        return float(np.median([between / alone for between, alone in pairs])) if pairs else 1.0
 
     @property
     def slower(self) -> list[str]:
@@ -82,14 +93,25 @@ class Profile:
 
     @property
     def name(self) -> str:
-        """As in the names of its files."""
+        """What it is of: the name of its engines, and of plans made with it."""
         return f"{self.backend}-{self.device}-{self.dtype}"
+
+    @property
+    def file(self) -> str:
+        """As in the names of its files: profiles of several machines stand side by side."""
+        return f"{self.name}-{self.machine['id']}"
 
     @property
     def matrix(self) -> Matrix:
         """The medians."""
-        medians = np.array([[timing.median_ms for timing in row.timings] for row in self.rows])
-        return Matrix(tuple(row.exit_id for row in self.rows[:-1]), self.batch_sizes, medians[:-1], medians[-1])
+        medians = np.array([_medians(row) for row in self.rows])
+        stages, pieces = medians[:-1], {row.engine: np.array(_medians(row)) for row in self.pieces}
+        names = [row.engine.split()[0].removeprefix("segment") for row in self.rows[:-1]]
+        trunks = [pieces.get(f"trunk{name}", stage) for name, stage in zip(names, stages, strict=True)]
+        gathers = [pieces.get(f"gather{name}", np.zeros(len(self.batch_sizes))) for name in names]
+        ids = tuple(row.exit_id for row in self.rows[:-1])
+        heads = np.maximum(stages - trunks, 0.0)
+        return Matrix(ids, self.batch_sizes, stages, medians[-1], *((heads, np.array(gathers)) if pieces else ()))
 
     @property
     def noise(self) -> float:
@@ -120,6 +142,7 @@ class Profile:
             "batch_sizes": list(sizes),
             "engines": [_row_to_json(row, sizes) for row in self.rows],
             "beside": [_row_to_json(row, sizes) for row in self.beside],
+            "pieces": [_row_to_json(row, sizes) for row in self.pieces],
             "chain": [
                 {
                     "exits": each.exits,
@@ -147,6 +170,7 @@ class Profile:
             batch_sizes=tuple(data["batch_sizes"]),
             rows=tuple(map(_row_from_json, data["engines"])),
             beside=tuple(map(_row_from_json, data["beside"])),
+            pieces=tuple(map(_row_from_json, data["pieces"])),
             chain=tuple(
                 ChainTiming(each["exits"], each["batch"], tuple(each["sizes"]), _timing(each), each["matrix_ms"])
                 for each in data["chain"]
@@ -160,24 +184,33 @@ class Profile:
     def to_csv_text(self) -> str:
         """One line per engine and batch size, then the chain's."""
         text = io.StringIO()
-        fields = [*Timing.__dataclass_fields__]
+        fields = [name for name in Timing.__dataclass_fields__ if name != "samples"]
         out = csv.writer(text, lineterminator="\n")
         out.writerow(["engine", "exit_id", "batch", *fields])
-        for row in (*self.rows, *self.beside):
+        for row in (*self.rows, *self.beside, *self.pieces):
             for size, timing in zip(self.batch_sizes, row.timings, strict=True):
-                out.writerow([row.engine, row.exit_id, size, *_finite(timing).values()])
+                out.writerow([row.engine, row.exit_id, size, *_figures(timing, fields)])
         for each in self.chain:
-            out.writerow([f"chain, exits {each.exits}", "", each.batch, *_finite(each.timing).values()])
+            out.writerow([f"chain, exits {each.exits}", "", each.batch, *_figures(each.timing, fields)])
         return text.getvalue()
 
 
 def _row_to_json(row: Row, sizes: Sequence[int]) -> dict[str, Any]:
     timings = [{"batch": size, **_finite(timing)} for size, timing in zip(sizes, row.timings, strict=True)]
-    return {"engine": row.engine, "exit_id": row.exit_id, "timings": timings}
+    return {"engine": row.engine, "exit_id": row.exit_id, "timings": timings, "steady_ms": list(row.steady_ms)}
 
 
 def _row_from_json(data: Mapping[str, Any]) -> Row:
-    return Row(data["engine"], data["exit_id"], tuple(map(_timing, data["timings"])))
+    return Row(data["engine"], data["exit_id"], tuple(map(_timing, data["timings"])), tuple(data["steady_ms"]))
+
+
+def _medians(row: Row) -> list[float]:
+    return [timing.median_ms for timing in row.timings]
+
+
+def _figures(timing: Timing, fields: Sequence[str]) -> list[Any]:
+    finite = _finite(timing)
+    return [finite[name] for name in fields]
 
 
 def _finite(timing: Timing) -> dict[str, Any]:
@@ -187,4 +220,5 @@ def _finite(timing: Timing) -> dict[str, Any]:
 
 def _timing(data: Mapping[str, Any]) -> Timing:
     values = {name: data[name] for name in Timing.__dataclass_fields__}
-    return Timing(**{**values, "error": np.inf if values["error"] is None else values["error"]})
+    error = np.inf if values["error"] is None else values["error"]
+    return Timing(**{**values, "error": error, "samples": tuple(values["samples"])})

@@ -3,25 +3,27 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import ExitStack
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal, TypeAlias
 
 import numpy as np
 import numpy.typing as npt
 
 from etbac.backends import registry
 from etbac.backends.interface import Array, Tensor
-from etbac.contract import FULL_MODEL_ID, TensorSpec
+from etbac.contract import FULL_MODEL_ID
 from etbac.engine_dir import EngineDir, write_profile
-from etbac.errors import UsageError
-from etbac.profiles.device import describe, same_machine
+from etbac.profiles.device import describe, machine_id, same_machine
 from etbac.profiles.matrix import Matrix
+from etbac.profiles.partial import Partial
+from etbac.profiles.pieces import Piece, pieces
 from etbac.profiles.profile import ChainTiming, Profile, Row
-from etbac.profiles.timer import Timing, measure
+from etbac.profiles.sizes import check_sizes, powers_of_two, where_it_bends
+from etbac.profiles.timer import Timing, measure, steady
 from etbac.runtime.chain import Chain, load
 from etbac.runtime.exits import NEVER
 from etbac.runtime.inputs import tile
@@ -32,8 +34,10 @@ LARGEST = 32
 BUDGET_S = 20.0
 SHORT_BUDGET_S = 5.0
 TARGET_ERROR = 0.01
+ADAPTIVE: Literal["adaptive"] = "adaptive"
 EVENLY, AS_PLANNED, FULL = "evenly", "as planned", "full"
 
+Sizes: TypeAlias = Sequence[int] | Literal["adaptive"]
 Progress = Callable[[float], None]
 _Key = tuple[str, int]
 """(what is run, batch size): an engine's name, or a way of leaving the chain."""
@@ -42,7 +46,7 @@ _Key = tuple[str, int]
 def profile(
     engine_dir: Path | str,
     *,
-    batch_sizes: Sequence[int] | None = None,
+    batch_sizes: Sizes | None = None,
     max_batch: int | None = None,
     budget_s: float = BUDGET_S,
     target_error: float = TARGET_ERROR,
@@ -55,22 +59,27 @@ def profile(
     """Measure the chain of an engine directory on this machine and keep the profile there.
 
     `backend`, `dtype`, `trust`: which engines, see `load`; engines in another format than fp32 have the portable fp32
-    ones measured beside them.
+    ones measured beside them. `batch_sizes`: by default 1, 2, 4, … up to `max_batch` (32, or the chain's largest if
+    that is less); "adaptive" adds sizes where the latency bends. Every figure is measured until the relative error of
+    its median is at most `target_error`, or `budget_s` seconds are spent. `progress` gets the share done. Interrupted,
+    the same call goes on where it was.
 
-    `batch_sizes`: by default 1, 2, 4, … up to `max_batch` (32, or the chain's largest if that is less). Every figure
-    is measured until the relative error of its median is at most `target_error`, or `budget_s` seconds are spent.
-    `progress` gets the share done. Raises EngineDirError, and UsageError for a size that the chain was not compiled
-    for.
+    Raises EngineDirError, and UsageError for a size that the chain was not compiled for.
     """
     with load(engine_dir, backend, dtype, trust) as chain, ExitStack() as stack:
         if chain.note:
             note(chain.note)
-        sizes = batch_sizes or powers_of_two(max_batch or min(LARGEST, chain.manifest.max_batch))
+        last = max_batch or min(LARGEST, chain.manifest.max_batch)
+        sizes = _bending(chain, last) if batch_sizes == ADAPTIVE else batch_sizes or powers_of_two(last)
         beside = None
         if chain.dtype != FP32:
             beside = stack.enter_context(Chain(chain.engine_dir, portable(chain.engine_dir)))
-        measured = measure_chain(chain, sizes, budget_s, target_error, progress, beside)
+        partly = Partial([chain.sources, chain.device, chain.backend, sizes, target_error, chain.plan, machine_id()])
+        if partly.seconds:
+            note(f"an interrupted measurement of {partly.seconds:.0f} s goes on")
+        measured = measure_chain(chain, sizes, budget_s, target_error, progress, beside, partly)
         write(chain.engine_dir, measured)
+        partly.drop()
     return measured
 
 
@@ -91,7 +100,7 @@ def find_or_make(chain: Chain, note: Callable[[str], None]) -> Profile:
 
 def read(chain: Chain) -> Profile | None:
     """The profile in the engine directory, if it is of these very engines on a machine like this one."""
-    data = chain.engine_dir.read_profile(f"{chain.backend}-{chain.device}-{chain.dtype}")
+    data = chain.engine_dir.read_profile(f"{chain.backend}-{chain.device}-{chain.dtype}-{machine_id()}")
     if data is None:
         return None
     found = Profile.from_json(data)
@@ -100,8 +109,8 @@ def read(chain: Chain) -> Profile | None:
 
 
 def write(engine_dir: EngineDir, measured: Profile) -> None:
-    """Keep a profile in the engine directory, as JSON and as CSV."""
-    write_profile(engine_dir, measured.name, measured.to_json_text(), measured.to_csv_text())
+    """Keep a profile in the engine directory, as JSON and as CSV, beside those of other machines."""
+    write_profile(engine_dir, measured.file, measured.to_json_text(), measured.to_csv_text())
 
 
 def measure_chain(
@@ -111,26 +120,39 @@ def measure_chain(
     target_error: float = TARGET_ERROR,
     progress: Progress = lambda done: None,
     beside: Chain | None = None,
+    partly: Partial | None = None,
 ) -> Profile:
-    """As `profile`, of a chain that is loaded, with the engines of another `beside`; nothing is written."""
+    """As `profile`, of a chain that is loaded, with the engines of another `beside`; nothing is written.
+
+    `partly` holds the runs of an interrupted measurement, and gets those of this one.
+    """
     begun = time.perf_counter()
-    sizes = _check_sizes(batch_sizes, chain.manifest.max_batch)
+    sizes = check_sizes(batch_sizes, chain.manifest.max_batch)
     samples = chain.engine_dir.read_samples()
     batches = {size: tile(chain.manifest.inputs, samples, size) for size in sizes}
     forced = {
         (way, size): spread(shares, chain.ids, size) for way, shares in _ways_to_leave(chain).items() for size in sizes
     }
-    calls: dict[_Key, Callable[[], Any]] = {
-        **_engine_calls(chain, batches),
-        **({} if beside is None else _engine_calls(beside, batches)),
-        **{(FULL, size): partial(chain.full, batch) for size, batch in batches.items()},
-        **{(way, size): partial(chain.run, batches[size], exit_at=ids) for (way, size), ids in forced.items()},
-    }
-    taken = measure(calls, budget_s, target_error, progress=progress)
+    before, keep, spent = (partly.taken, partly.keep, partly.seconds) if partly else ({}, _nothing, 0.0)
+    with pieces(chain) as parts:
+        engines = _engines(chain, batches, parts)
+        calls: dict[_Key, Callable[[], Any]] = {
+            **engines.calls,
+            **({} if beside is None else _engines(beside, batches).calls),
+            **{(FULL, size): partial(chain.full, batch) for size, batch in batches.items()},
+            **{(way, size): partial(chain.run, batches[size], exit_at=ids) for (way, size), ids in forced.items()},
+        }
+        left = max(budget_s - spent, 0.0) or 1e-9
+        taken = measure(calls, left, target_error, progress=progress, before=before, keep=keep)
+        chains = set(forced)
+        alone = {key: steady(call) for key, call in calls.items() if key not in chains}
     timings = {key: Timing.of(milliseconds) for key, milliseconds in taken.items()}
 
-    def rows(engines: Iterable[tuple[str, int]]) -> tuple[Row, ...]:
-        return tuple(Row(name, exit_id, tuple(timings[name, size] for size in sizes)) for name, exit_id in engines)
+    def rows(names: Mapping[str, int]) -> tuple[Row, ...]:
+        return tuple(
+            Row(name, exit_id, tuple(timings[name, size] for size in sizes), tuple(alone[name, size] for size in sizes))
+            for name, exit_id in names.items()
+        )
 
     segments, full = _hashes(chain)
     measured = Profile(
@@ -141,10 +163,11 @@ def measure_chain(
         full=full,
         machine=describe(registry.get(chain.backend).available().version),
         batch_sizes=sizes,
-        rows=rows([*zip(_names(chain), chain.ids, strict=True), (FULL, FULL_MODEL_ID)]),
-        beside=() if beside is None else rows(zip(_names(beside), beside.ids, strict=True)),
+        rows=rows({**dict(zip(_names(chain), chain.ids, strict=True)), FULL: FULL_MODEL_ID}),
+        beside=() if beside is None else rows(dict(zip(_names(beside), beside.ids, strict=True))),
+        pieces=rows(engines.pieces),
         chain=(),
-        seconds=time.perf_counter() - begun,
+        seconds=spent + time.perf_counter() - begun,
     )
     return replace(
         measured,
@@ -155,21 +178,18 @@ def measure_chain(
     )
 
 
-def powers_of_two(last: int) -> tuple[int, ...]:
-    """1, 2, 4, … and `last`."""
-    return (*(1 << k for k in range(last.bit_length()) if 1 << k < last), last)
+def _nothing(taken: object) -> None:
+    """Nothing is kept of a measurement that is not resumed."""
 
 
-def _check_sizes(batch_sizes: Sequence[int], max_batch: int) -> tuple[int, ...]:
-    sizes = tuple(sorted(set(batch_sizes)))
-    if not sizes or sizes[0] < 1:
-        raise UsageError(f"batch sizes start at 1; found {', '.join(map(str, sizes)) or 'none'}")
-    if sizes[-1] > max_batch:
-        raise UsageError(
-            f"batch size {sizes[-1]}: this chain was compiled for batches of up to {max_batch} and splits larger ones. "
-            f"Measure up to {max_batch}, or compile it again with --max-batch {sizes[-1]}"
-        )
-    return sizes
+def _bending(chain: Chain, last: int) -> tuple[int, ...]:
+    """Sizes chosen by a rough look at the whole chain."""
+    samples = chain.engine_dir.read_samples()
+
+    def latency(size: int) -> float:
+        return steady(partial(chain.run_all, tile(chain.manifest.inputs, samples, size)))
+
+    return where_it_bends(latency, last)
 
 
 def spread(shares: npt.ArrayLike, ids: Sequence[int], size: int) -> npt.NDArray[np.int64]:
@@ -188,16 +208,25 @@ def _names(chain: Chain) -> list[str]:
     return [f"segment-{place:02d}{suffix}" for place in range(len(chain.stages))]
 
 
-def _engine_calls(chain: Chain, batches: Mapping[int, Mapping[str, Array]]) -> dict[_Key, Callable[[], Any]]:
-    """Each stage on the boundary that the stages before it give, everybody going on."""
+@dataclass(frozen=True)
+class _Engines:
+    """What to run of a chain, by name and size, and the exit ids of its pieces by name."""
+
+    calls: Mapping[_Key, Callable[[], Any]]
+    pieces: Mapping[str, int]
+
+
+def _engines(chain: Chain, batches: Mapping[int, Mapping[str, Array]], parts: Sequence[Piece] = ()) -> _Engines:
+    """Each stage and its pieces on the boundary that the stages before it give, everybody going on."""
     calls: dict[_Key, Callable[[], Any]] = {}
     for size, batch in batches.items():
         carried: Sequence[Tensor] = [batch[name] for name in chain.stages[0].inputs]
         keep = np.arange(size)
-        for name, stage in zip(_names(chain), chain.stages, strict=True):
+        for place, (name, stage) in enumerate(zip(_names(chain), chain.stages, strict=True)):
             calls[name, size] = partial(stage.run, carried, keep, NEVER)
+            calls |= {(part.name, size): partial(part.run, carried, keep) for part in parts if part.place == place}
             carried = stage.run(carried, keep, NEVER).boundary
-    return calls
+    return _Engines(calls, {part.name: part.exit_id for part in parts})
 
 
 def _ways_to_leave(chain: Chain) -> dict[str, list[float]]:

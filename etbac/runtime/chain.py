@@ -45,7 +45,8 @@ class Chain:
     `max_batch` are run in parts, with the same answers. An InputError names the input that does not fit.
 
     `stages` are the engines in order and `ids` their exits, 0 last; `backend`, `device` and `dtype` what they were
-    built for; `sources` the SHA-256 of each segment's source; `note` says where these are not the engines in force.
+    built for, as `selection` has it; `sources` the SHA-256 of each segment's source; `note` says where these are not
+    the engines in force.
     """
 
     def __init__(self, engine_dir: EngineDir, selection: Selection | None = None) -> None:
@@ -54,8 +55,9 @@ class Chain:
         self.manifest = engine_dir.manifest
         self.plan = engine_dir.plan
         self.backend, self.device, self.dtype = selection.backend, selection.device, selection.dtype
-        self.sources, self.note = selection.sources, selection.note
-        self._selection = selection
+        self.sources = tuple(self.manifest.files[name] for name in selection.sources)
+        self.note = selection.note
+        self.selection = selection
         self._full: Runner | None = None
         self._closed = False
         self._full_lock = threading.Lock()
@@ -175,8 +177,8 @@ class Chain:
             if self._closed:
                 raise EtbacError(f"the chain of {self.engine_dir.path} was closed; load it again")
             if self._full is None:
-                self.engine_dir.check(self._selection.full_file)
-                self._full = self._open.enter_context(_load(self._selection.full))
+                self.engine_dir.check(self.selection.full_file)
+                self._full = self._open.enter_context(_load(self.selection.full))
             return self._full
 
 

@@ -17,7 +17,7 @@ FP32 = "fp32"
 class Selection:
     """Engines to run, all checked but the full model's.
 
-    `contracts` and `engines`: the segments'. `sources`: SHA-256 of each segment's source. `full` is opened from the
+    `contracts` and `engines`: the segments'. `sources`: the files that they were built from. `full` is opened from the
     directory's file `full_file`. `note`: a sentence where these are not the engines in force, and why.
     """
 
@@ -113,7 +113,7 @@ def _portable(engine_dir: EngineDir, backend: Backend, note: str | None = None) 
         engines=tuple(engine(entry.file) for entry in manifest.segments),
         full=engine(manifest.full),
         full_file=manifest.full,
-        sources=engine_dir.segment_hashes,
+        sources=tuple(entry.file for entry in manifest.segments),
         note=note,
     )
 
@@ -136,7 +136,7 @@ def _of_set(engine_dir: EngineDir, engines: EngineSet) -> Selection:
         engines=tuple(map(engine, engines.segments)),
         full=engine(engines.full),
         full_file=engines.full.engine,
-        sources=tuple(engine_dir.manifest.files[entry.source] for entry in engines.segments),
+        sources=tuple(entry.source for entry in engines.segments),
     )
 
 

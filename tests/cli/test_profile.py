@@ -51,3 +51,42 @@ def test_a_missing_directory_is_one_sentence(tmp_path):
     assert done.exit_code == 1
     assert done.stderr.startswith("etbac: ")
     assert done.stderr.count("\n") == 1
+
+
+def test_sizes_may_be_chosen_where_the_latency_bends(engines):
+    measured = json.loads(run("--engine-dir", engines, "--budget", 0.1, "--batch-sizes", "adaptive", "--json").stdout)
+    assert {1, 2, 4, 8} <= set(measured["batch_sizes"])
+
+
+@pytest.mark.parametrize(
+    ("name", "text"),
+    [("p.toml", "batch-sizes = [1, 4]\nbudget = 0.1\n"), ("p.json", '{"batch_sizes": "1,4", "budget": 0.1}')],
+)
+def test_options_come_from_a_file_and_the_command_line_goes_first(engines, tmp_path, name, text):
+    (tmp_path / name).write_text(text)
+    options = ("--engine-dir", engines, "--config", tmp_path / name, "--json")
+    assert json.loads(run(*options).stdout)["batch_sizes"] == [1, 4]
+    assert json.loads(run(*options, "--batch-sizes", "2").stdout)["batch_sizes"] == [2]
+
+
+@pytest.mark.parametrize(
+    ("name", "text", "message"),
+    [
+        ("p.toml", "batch-size = 3", "there is no option 'batch_size'; there are"),
+        ("p.toml", "= 3", "cannot be read"),
+        ("p.json", "[1]", "holds no table of options"),
+        ("p.json", "{", "cannot be read"),
+    ],
+)
+def test_a_file_of_options_that_is_none_is_wrong_usage(engines, tmp_path, name, text, message):
+    (tmp_path / name).write_text(text)
+    done = run("--engine-dir", engines, "--config", tmp_path / name)
+    assert done.exit_code == 2
+    assert message in done.stderr
+
+
+def test_a_named_model_is_measured_with_random_weights(tmp_path):
+    done = run("resnet8", "--exits", "all", "--engine-dir", tmp_path / "engines", "--batch-sizes", 1, "--budget", 0.1)
+    assert done.exit_code == 0, done.stderr
+    assert "resnet8 with random weights and 2 exits" in done.stderr
+    assert "latency alone means something" in done.stderr

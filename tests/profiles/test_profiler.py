@@ -12,7 +12,15 @@ from etbac.contract import Plan
 from etbac.engine_dir import EngineDir, write_plan
 from etbac.errors import UsageError
 from etbac.profiles import profiler
+from etbac.profiles.partial import Partial
 from etbac.profiles.profile import Profile
+
+
+@pytest.fixture(autouse=True)
+def cache(monkeypatch, tmp_path: Path) -> Path:
+    """Where interrupted measurements are kept."""
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+    return tmp_path / "cache"
 
 
 @pytest.fixture
@@ -34,8 +42,8 @@ def test_every_engine_the_full_model_and_the_chain_are_measured_and_kept(engines
     assert [(each.exits, each.batch) for each in measured.chain] == [("evenly", size) for size in (1, 2, 4, 8)]
     assert measured.chain[-1].sizes == (8, 5, 3)
     directory = EngineDir.open(engines)
-    assert Profile.from_json(directory.read_profile(measured.name)) == measured
-    assert directory.find(f"profiles/{measured.name}", ".csv") is not None
+    assert Profile.from_json(directory.read_profile(measured.file)) == measured
+    assert directory.find(f"profiles/{measured.file}", ".csv") is not None
 
 
 def test_the_plans_way_of_leaving_is_measured_too(engines):
@@ -73,10 +81,63 @@ def test_a_size_that_was_not_compiled_for_is_refused(engines):
         profiler.profile(engines, batch_sizes=[0, 2])
 
 
-def test_sizes_are_powers_of_two_and_the_last():
-    assert profiler.powers_of_two(32) == (1, 2, 4, 8, 16, 32)
-    assert profiler.powers_of_two(1) == (1,)
-    assert profiler.powers_of_two(12) == (1, 2, 4, 8, 12)
+def test_heads_and_gathers_are_priced_apart(engines):
+    measured = profiler.profile(engines, batch_sizes=[1, 8], budget_s=0.1)
+    names = [(row.engine, row.exit_id) for row in measured.pieces]
+    assert names == [("trunk-00", 3), ("trunk-01", 7), ("gather-01", 7), ("gather-02", 0)]
+    matrix = measured.matrix
+    assert matrix.head_ms is not None
+    assert matrix.gather_ms is not None
+    assert matrix.head_ms.shape == matrix.gather_ms.shape == (3, 2)
+    assert (matrix.head_ms <= matrix.stage_ms).all()
+    assert (matrix.head_ms[-1] == 0).all()
+    assert (matrix.gather_ms[0] == 0).all()
+    assert (matrix.gather_ms[1:] > 0).all()
+
+
+def test_engines_are_timed_between_others_and_again_and_again(engines):
+    measured = profiler.profile(engines, batch_sizes=[1, 8], budget_s=0.1)
+    assert all(len(row.steady_ms) == 2 for row in (*measured.rows, *measured.pieces))
+    assert measured.switching > 0
+    (timing, _) = measured.rows[0].timings
+    assert len(timing.samples) == min(timing.count, 200)
+
+
+class Interrupted(Exception):
+    """Control-C, as far as a measurement is concerned."""
+
+
+def test_an_interrupted_measurement_goes_on(engines, monkeypatch):
+    monkeypatch.setattr("etbac.profiles.partial.SAVE_EVERY_S", 0.0)
+    rounds = []
+
+    def stop(done: float) -> None:
+        rounds.append(done)
+        if len(rounds) == 7:
+            raise Interrupted
+
+    with pytest.raises(Interrupted):
+        profiler.profile(engines, batch_sizes=[8], budget_s=60, progress=stop)
+    assert EngineDir.open(engines).find("profiles/onnxruntime-cpu-fp32", ".json") is None
+
+    said: list[str] = []
+    measured = profiler.profile(engines, batch_sizes=[8], budget_s=1e-9, note=said.append)
+    assert said == ["an interrupted measurement of 0 s goes on"]
+    assert min(timing.count for row in measured.rows for timing in row.timings) >= 6
+
+    again: list[str] = []
+    profiler.profile(engines, batch_sizes=[8], budget_s=1e-9, note=again.append)
+    assert again == []
+
+
+def test_a_damaged_partial_measurement_is_passed_over(cache, monkeypatch):
+    monkeypatch.setattr("etbac.profiles.partial.SAVE_EVERY_S", 0.0)
+    Partial(["something"]).keep({("a", 1): [1.0]})
+    (file,) = cache.rglob("*.json")
+    assert Partial(["something"]).taken == {("a", 1): [1.0]}
+    for damage in (b"{", b'{"taken": [["a", 1]], "seconds": 1}', b"[]"):
+        file.write_bytes(damage)
+        assert Partial(["something"]).taken == {}
 
 
 @given(st.lists(st.floats(0, 1), min_size=1, max_size=6).filter(lambda shares: sum(shares) > 0.01), st.integers(1, 64))
