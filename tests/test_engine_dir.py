@@ -117,6 +117,14 @@ def test_another_schema_version_is_named(engines: EngineDir) -> None:
         EngineDir.open(engines.path)
 
 
+def test_a_manifest_of_a_version_without_a_field_is_named_and_mended_by_a_rebuild(engines: EngineDir) -> None:
+    fields = {name: value for name, value in engines.manifest.to_json().items() if name != "engines"}
+    (engines.path / "manifest.json").write_bytes(sealed.seal(fields))
+    with pytest.raises(EngineDirError, match=r"manifest\.json lacks the field 'engines': .*etbac compile"):
+        EngineDir.open(engines.path)
+    assert make_engine_dir(engines.path).manifest == EngineDir.open(engines.path).manifest == engines.manifest
+
+
 def test_a_changed_file_is_reported_with_both_hashes_and_the_remedy(engines: EngineDir) -> None:
     name = engines.manifest.segments[1].file
     (engines.path / name).write_bytes(b"other")
@@ -274,6 +282,21 @@ def test_a_damaged_directory_is_mended_by_a_rebuild(engines: EngineDir) -> None:
     (engines.path / engines.manifest.segments[0].file).write_bytes(b"damaged")
     (engines.path / "manifest.json").write_bytes(b'{\n  "schema": 1, "damaged')
     assert make_engine_dir(engines.path).manifest == EngineDir.open(engines.path).manifest == engines.manifest
+
+
+@pytest.mark.parametrize("link", ["engines", "engines/onnxruntime-cpu-fp32", "plans"])
+def test_what_lies_behind_a_link_is_not_cleared(engines: EngineDir, tmp_path: Path, link: str) -> None:
+    elsewhere = tmp_path / "elsewhere"
+    victims = [elsewhere / name for name in ("onnxruntime-cpu-fp32/full.01234567.ort", f"{NAME}.01234567.json")]
+    victims.append(elsewhere / "full.01234567.ort")
+    for victim in victims:
+        victim.parent.mkdir(parents=True, exist_ok=True)
+        victim.write_text("")
+    (engines.path / link).parent.mkdir(exist_ok=True)
+    (engines.path / link).symlink_to(elsewhere)
+    with Writer(engines.path):
+        pass
+    assert all(victim.exists() for victim in victims)
 
 
 def test_someone_elses_manifest_is_not_overwritten(tmp_path: Path) -> None:

@@ -42,11 +42,11 @@ def put(engine_dir: EngineDir, **files: str) -> None:
     (engine_dir.path / "manifest.json").write_bytes(sealed.seal(manifest.to_json()))
 
 
-def put_set(engine_dir: EngineDir, engines: EngineSet) -> None:
-    """Put a list in force as a compile would, whoever signed it."""
+def put_set(engine_dir: EngineDir, engines: EngineSet, beside: bool = False) -> None:
+    """Put a list in force as a compile would, whoever signed it; `beside` the one that is there, or in its place."""
     with Writer(engine_dir.path) as writer:
         for name in engine_dir.manifest.files:
-            if name not in engine_dir.engine_sets():
+            if beside or name not in engine_dir.engine_sets():
                 writer.keep(name)
         writer.commit(replace(engine_dir.manifest, engines=writer.add_set(engines), files={}))
 
@@ -147,3 +147,26 @@ def test_a_key_that_is_not_whole_signs_nothing(compiled, tmp_path, content):
         assert "not built with your key" in str(chain.note)
     with pytest.raises(EtbacError, match="key is not a whole, private key of yours"):
         compiled()
+
+
+def test_of_several_devices_sets_the_one_that_can_be_used_here_is(compiled, monkeypatch):
+    made = compiled(EngineOptions(backend="openvino")).engine_dir
+    (engines,) = made.engine_sets().values()
+    other = replace(engines, device="gpu", segments=tuple(replace(e, made_for={"gpu": "x"}) for e in engines.segments))
+    put_set(made, other, beside=True)
+    with load(made.path) as chain:
+        assert (chain.device, chain.note) == ("cpu", None)  # where it runs, not what the set in force is called
+    unfit = "etbac.backends.openvino_backend.OpenVinoBackend.unfit"
+    monkeypatch.setattr(unfit, lambda self, made_for: "made for x" if made_for else None)
+    for backend in (None, "openvino"):
+        with load(made.path, backend=backend) as chain:
+            assert (chain.backend, chain.note) == ("openvino", None)
+
+
+def test_engines_for_smaller_batches_than_the_chains_are_not_used(compiled, monkeypatch):
+    compiled(EngineOptions(backend="tensorrt-rtx"), max_batch=4)
+    made = compiled(EngineOptions(), max_batch=8).engine_dir
+    assert len(made.engine_sets()) == 1
+    monkeypatch.setattr("etbac.backends.tensorrt.backend.TensorRtBackend.unfit", lambda self, made_for: None)
+    with pytest.raises(EtbacError, match="built for batches of up to 4, and this chain runs up to 8"):
+        load(made.path, backend="tensorrt-rtx")

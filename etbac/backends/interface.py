@@ -12,6 +12,8 @@ import numpy.typing as npt
 
 Array: TypeAlias = npt.NDArray[Any]
 Arrays: TypeAlias = Mapping[str, Array]
+MAX_BATCH = "max_batch"
+"""The field of `made_for` that says for how large batches an engine was built."""
 
 
 class Tensor(Protocol):
@@ -120,7 +122,8 @@ class Backend(Protocol):
 
     def made_for(self, options: BuildOptions) -> Mapping[str, str]:
         """What an engine built here and now depends on besides its source, one field for each thing that can change:
-        builder's version, processor or GPU, driver, shapes, options. An engine is rebuilt when any of them differs."""
+        builder's version, processor or GPU, driver, shapes, options. An engine is rebuilt when any of them differs, and
+        not used in a chain of larger batches than MAX_BATCH, where it gives that."""
 
     def unfit(self, made_for: Mapping[str, str]) -> str | None:
         """Why an engine made for that cannot run here, in a few words; None where it can."""

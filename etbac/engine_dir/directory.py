@@ -179,7 +179,10 @@ def parse_manifest(data: bytes, path: Path) -> Manifest:
         sealed.check(data, file)
     except EngineDirError as error:
         raise EngineDirError(f"{error}. {rebuild}") from None
-    manifest = Manifest.from_json(fields)
+    try:
+        manifest = Manifest.from_json(fields)
+    except KeyError as error:
+        raise EngineDirError(f"{file} lacks the field {error}: another version of etbac wrote it. {rebuild}") from None
     strange = [name for name in manifest.files if not names.is_hashed(name)]
     if strange:
         raise EngineDirError(f"{file} lists {strange[0]!r}, which no engine directory holds. {rebuild}")

@@ -128,12 +128,12 @@ class Writer:
     def stage(self, manifest: Manifest) -> EngineDir:
         """The directory as it would be with `manifest` in force, to try it before `commit`.
 
-        `manifest.files` is completed with the hashes of the files added here. Where no segment changes, the plans,
+        `manifest.files` is completed with the hashes of the files added here. Where no model changes, the plans,
         profiles and other sets of engines of the manifest in force are taken over, and its plan too unless
         `manifest.plan` names another.
         """
         old = self.manifest
-        same_chain = old is not None and _files_of_segments(old) == _files_of_segments(manifest)
+        same_chain = old is not None and _files_of_models(old) == _files_of_models(manifest)
         if old is not None and same_chain:
             rebuilt = {names.folder(name) for name in self._added if name.startswith(f"{names.ENGINES}/")} | {""}
             kept = {name: sha256 for name, sha256 in old.files.items() if names.folder(name) not in rebuilt}
@@ -237,18 +237,19 @@ def count_reading(engine_dir: EngineDir, set_hash: str) -> int:
 
 def _still_in_force(writer: Writer, engine_dir: EngineDir) -> Manifest:
     now = writer.manifest
-    if now is None or _files_of_segments(now) != _files_of_segments(engine_dir.manifest):
+    if now is None or _files_of_models(now) != _files_of_models(engine_dir.manifest):
         raise EngineDirError(f"{engine_dir.path} was rebuilt in the meantime; run this command again")
     return now
 
 
-def _files_of_segments(manifest: Manifest) -> list[str]:
-    return [entry.file for entry in manifest.segments]
+def _files_of_models(manifest: Manifest) -> list[str]:
+    """The segments' and the full model's: plans, profiles and engines are of these."""
+    return [*(entry.file for entry in manifest.segments), manifest.full]
 
 
 def _referred(manifest: Manifest) -> list[str]:
     optional = [name for name in (manifest.plan, manifest.engines) if name is not None]
-    return [*_files_of_segments(manifest), manifest.full, manifest.samples, *optional]
+    return [*_files_of_models(manifest), manifest.samples, *optional]
 
 
 def _newest(files: dict[str, str]) -> dict[str, str]:
@@ -260,7 +261,8 @@ def _newest(files: dict[str, str]) -> dict[str, str]:
 def _spare(root: Path, referred: set[str]) -> Iterator[Path]:
     """Files under names that only etbac gives, and that nothing refers to."""
     for folder in (root, *(path for pattern in names.FOLDERS for path in sorted(root.glob(pattern)))):
-        if not folder.is_dir() or folder.is_symlink():
+        inside = (path for path in (folder, folder.parent) if path != root and path.is_relative_to(root))
+        if not folder.is_dir() or any(path.is_symlink() for path in inside):
             continue
         for path in sorted(folder.iterdir()):
             name = path.relative_to(root).as_posix()

@@ -99,11 +99,15 @@ def find_or_make(chain: Chain, note: Callable[[str], None]) -> Profile:
 
 
 def read(chain: Chain) -> Profile | None:
-    """The profile in the engine directory, if it is of these very engines on a machine like this one."""
+    """The profile in the engine directory, if it is of these very engines on a machine like this one, and has all
+    that this version of etbac measures."""
     data = chain.engine_dir.read_profile(f"{chain.backend}-{chain.device}-{chain.dtype}-{machine_id()}")
     if data is None:
         return None
-    found = Profile.from_json(data)
+    try:
+        found = Profile.from_json(data)
+    except KeyError:
+        return None
     same_engines = (found.segments, found.full) == _hashes(chain)
     return found if same_engines and same_machine(found.machine) else None
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 
 from etbac.backends import registry
-from etbac.backends.interface import Backend, BuildOptions, Engine
+from etbac.backends.interface import MAX_BATCH, Backend, BuildOptions, Engine
 from etbac.contract import SegmentContract
 from etbac.engine_dir import EngineDir, EngineEntry, EngineSet
 from etbac.errors import EngineDirError, EtbacError, UsageError
@@ -17,8 +17,9 @@ FP32 = "fp32"
 class Selection:
     """Engines to run, all checked but the full model's.
 
-    `contracts` and `engines`: the segments'. `sources`: the files that they were built from. `full` is opened from the
-    directory's file `full_file`. `note`: a sentence where these are not the engines in force, and why.
+    `device`: where they run here, whatever they were built for. `contracts` and `engines`: the segments'. `sources`:
+    the files that they were built from. `full` is opened from the directory's file `full_file`. `note`: a sentence
+    where these are not the engines in force, and why.
     """
 
     backend: str
@@ -48,12 +49,13 @@ def select(
     found = chosen.available()
     if not found.usable:
         raise EtbacError(f"--backend {name} cannot run here: {found.sentence}")
-    engines = _find(engine_dir, name, dtype)
+    chosen.device(dtype)
+    engines = _find(engine_dir, name, dtype, trust)
     if chosen.runs_sources and dtype == FP32:
         return portable(engine_dir, name) if engines is None else _or_portable(engine_dir, engines, chosen, trust)
     if engines is None:
         raise UsageError(_no_such_engines(engine_dir, name, dtype))
-    reason = _unfit(engines, trust)
+    reason = _unfit(engine_dir, engines, trust)
     if reason is not None:
         raise EtbacError(f"{engines.folder} cannot run here: {reason}")
     return _of_set(engine_dir, engines)
@@ -68,11 +70,12 @@ def _in_force(engine_dir: EngineDir, trust: bool) -> Selection:
     default = registry.get(registry.DEFAULT)
     if engine_dir.manifest.engines is None:
         return _portable(engine_dir, default)
-    return _or_portable(engine_dir, engine_dir.read_set(engine_dir.manifest.engines), default, trust)
+    engines = engine_dir.read_set(engine_dir.manifest.engines)
+    return _or_portable(engine_dir, _find(engine_dir, engines.backend, engines.dtype, trust) or engines, default, trust)
 
 
 def _or_portable(engine_dir: EngineDir, engines: EngineSet, backend: Backend, trust: bool) -> Selection:
-    reason = _unfit(engines, trust)
+    reason = _unfit(engine_dir, engines, trust)
     if reason is None:
         return _of_set(engine_dir, engines)
     _check(engine_dir, engines)
@@ -80,7 +83,7 @@ def _or_portable(engine_dir: EngineDir, engines: EngineSet, backend: Backend, tr
     return _portable(engine_dir, backend, note)
 
 
-def _unfit(engines: EngineSet, trust: bool) -> str | None:
+def _unfit(engine_dir: EngineDir, engines: EngineSet, trust: bool) -> str | None:
     """Why these engines cannot be used here; None where they can."""
     for entry in engines.entries():
         try:
@@ -93,6 +96,9 @@ def _unfit(engines: EngineSet, trust: bool) -> str | None:
         reason = backend.unfit(entry.made_for)
         if reason is not None:
             return reason
+        largest = entry.made_for.get(MAX_BATCH, engine_dir.manifest.max_batch)
+        if int(largest) < engine_dir.manifest.max_batch:
+            return f"built for batches of up to {largest}, and this chain runs up to {engine_dir.manifest.max_batch}"
     if not trust and not engines.is_built_here():
         return "its engines are code that was not built with your key; --trust uses them"
     return None
@@ -130,7 +136,7 @@ def _of_set(engine_dir: EngineDir, engines: EngineSet) -> Selection:
 
     return Selection(
         backend=engines.backend,
-        device=engines.device,
+        device=registry.get(engines.backend).device(engines.dtype),
         dtype=engines.dtype,
         contracts=engines.contracts,
         engines=tuple(map(engine, engines.segments)),
@@ -145,9 +151,18 @@ def _check(engine_dir: EngineDir, engines: EngineSet) -> None:
     engine_dir.check_all(name for name in engines.files if name != engines.full.engine)
 
 
-def _find(engine_dir: EngineDir, backend: str, dtype: str) -> EngineSet | None:
-    found = [e for e in engine_dir.engine_sets().values() if (e.backend, e.dtype) == (backend, dtype)]
-    return found[0] if found else None
+def _find(engine_dir: EngineDir, backend: str, dtype: str, trust: bool) -> EngineSet | None:
+    """Of several devices' sets one that can be used here, rather the one in force, rather one for this very device."""
+    sets = {name: e for name, e in engine_dir.engine_sets().items() if (e.backend, e.dtype) == (backend, dtype)}
+    if len(sets) < 2:
+        return next(iter(sets.values()), None)
+    here = registry.get(backend).device(dtype)
+
+    def rank(name: str) -> tuple[bool, bool, bool]:
+        unfit = _unfit(engine_dir, sets[name], trust) is not None
+        return unfit, name != engine_dir.manifest.engines, sets[name].device != here
+
+    return sets[min(sets, key=rank)]
 
 
 def _no_such_engines(engine_dir: EngineDir, backend: str, dtype: str) -> str:

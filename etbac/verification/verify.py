@@ -69,13 +69,13 @@ def verify(
     directory = EngineDir.open(engine_dir)
     clear_leftovers(directory)
     left_out: list[str] = []
+    chosen = select(directory, backend, dtype, trust)
     with Chain(directory, portable_sources(directory)) as portable:
         missing = _why_no_source(directory.manifest)
         found = None if missing else _test_set(directory.manifest, data, left_out)
         report = _against_full(portable, batches) if missing else _against_source(portable, batches)
         decisions = None if found is None else _decisions(portable, found, bar, left_out)
         left_out += [missing] if missing else []
-        chosen = select(directory, backend, dtype, trust)
         left_out += [chosen.note] if chosen.note else []
         if chosen == portable_sources(directory):
             return Verified(report, decisions, None, left_out)

@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from etbac.backends.interface import Availability, BuildOptions, Engine, Int8Options
+from etbac.backends.interface import MAX_BATCH, Availability, BuildOptions, Engine, Int8Options
 from etbac.backends.tensorrt.cuda import first_gpu
 from etbac.backends.tensorrt.flavour import FULL, RTX, Flavour, UnusableError, installed_version, load, require_polygraphy
 from etbac.errors import EtbacError, UsageError
@@ -68,7 +68,7 @@ class TensorRtBackend:
             "driver": gpu.driver if gpu else ANY,
             "compatible": "portable" if self.flavour.portable else "+".join(sorted(_compatible())) or "none",
             "dtype": options.dtype,
-            "max_batch": str(options.max_batch),
+            MAX_BATCH: str(options.max_batch),
             "dims": " ".join(f"{name}={low}:{usual}:{high}" for name, (low, usual, high) in sorted(options.dims.items())),
         }
 
