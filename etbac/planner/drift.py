@@ -1,0 +1,180 @@
+"""Whether the samples that a chain meets are still like those that its plan was certified with.
+
+Each answered sample has a hardness: the later it left, and the less sure, the harder. Its rank among those of the
+certify set and all samples so far is uniform as long as samples are exchangeable, whatever their distribution
+(conformal p-values; Vovk, Gammerman & Shafer, Algorithmic Learning in a Random World, section 8.1). A bet against
+uniformity, with odds learnt from the ranks so far, is a test martingale: it reaches 1/α with a probability of at most
+α, ever (Ville). Bets begin anew every so often, each with its share of the capital, so that a change is found that
+comes late.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+LEVEL = 0.005
+BINS = 32
+"""Of the confidence at one exit."""
+ODDS = 10
+"""Intervals of a rank between which odds are learnt."""
+PRIOR = 2.0
+"""Ranks that each interval is taken to have had before the first."""
+EVERY = 250
+"""Samples after which a new bet begins."""
+
+Counts = npt.NDArray[np.int64]
+Floats = npt.NDArray[np.float64]
+
+
+def hardness(place: npt.ArrayLike, confidence: npt.ArrayLike) -> Counts:
+    """int64 [rows]: later exits are harder, and within an exit lower confidences; BINS classes an exit.
+
+    `place`: the exit's place in the chain, from 0; `confidence`: what it left with (NaN at the full model).
+    """
+    sure = np.nan_to_num(np.asarray(confidence, np.float64), nan=1.0)
+    within = np.clip(((1 - sure) * BINS).astype(np.int64), 0, BINS - 1)
+    return np.asarray(place, np.int64) * BINS + within
+
+
+def reference_counts(place: npt.ArrayLike, confidence: npt.ArrayLike, stages: int) -> list[int]:
+    """How many samples had each hardness, [stages · BINS]: what a plan keeps of its certify set."""
+    return [int(count) for count in np.bincount(hardness(place, confidence), minlength=stages * BINS)]
+
+
+@dataclass
+class Monitor:
+    """Compares a stream of answers with a reference, for as long as it lasts.
+
+    `reference`: counts by hardness, as `reference_counts` gives them. `evidence` is the capital of the bet, 1 in the
+    beginning; `alarm` whether it has ever reached 1 ÷ `level`. Not thread-safe.
+    """
+
+    reference: Sequence[int]
+    level: float = LEVEL
+    seed: int = 0
+    seen: int = 0
+    log_most: float = 0.0
+    _counts: Floats = field(init=False, repr=False)
+    _bets: _Bets = field(init=False, repr=False)
+
+    def __post_init__(self) -> None:
+        self._counts = np.asarray(self.reference, np.float64).copy()
+        self._bets = _Bets()
+        self._rng = np.random.default_rng(self.seed)
+
+    @property
+    def evidence(self) -> float:
+        """The most that the bet has been worth."""
+        return math.exp(min(self.log_most, 700.0))
+
+    @property
+    def alarm(self) -> bool:
+        return self.log_most >= -math.log(self.level)
+
+    def update(self, place: npt.ArrayLike, confidence: npt.ArrayLike) -> bool:
+        """Take more answers in their order; whether there has been an alarm."""
+        for each in hardness(place, confidence).tolist():
+            self.log_most = max(self.log_most, self._bets.take(self._rank(each)))
+            self.seen += 1
+        return self.alarm
+
+    def _rank(self, each: int) -> float:
+        """The share of harder samples among all so far, ties at random: uniform if they are exchangeable."""
+        each = min(each, len(self._counts) - 1)
+        self._counts[each] += 1
+        harder, same = self._counts[each + 1 :].sum(), self._counts[each]
+        return float((harder + self._rng.random() * same) / self._counts.sum())
+
+
+class _Bets:
+    """Bets on where ranks fall, one more every EVERY ranks; the j-th has 1 ÷ (j · (j + 1)) of the capital."""
+
+    def __init__(self) -> None:
+        self._taken = 0
+        self._hits = np.zeros((0, ODDS))
+        self._log_worth = np.zeros(0)
+        self._log_share = np.zeros(0)
+
+    def take(self, rank: float) -> float:
+        """Settle the bets on one rank; the logarithm of what all are worth then."""
+        if self._taken % EVERY == 0:
+            number = len(self._log_worth) + 1
+            self._hits = np.vstack([self._hits, np.full((1, ODDS), PRIOR)])
+            self._log_worth = np.append(self._log_worth, 0.0)
+            self._log_share = np.append(self._log_share, -math.log(number * (number + 1)))
+        self._taken += 1
+        interval = min(int(rank * ODDS), ODDS - 1)
+        self._log_worth += np.log(ODDS * self._hits[:, interval] / self._hits.sum(axis=1))
+        self._hits[:, interval] += 1
+        unspent = 1 / (len(self._log_share) + 1)
+        return float(np.logaddexp.reduce([*(self._log_share + self._log_worth), math.log(unspent)]))
+
+
+@dataclass
+class Audit:
+    """Samples that went through the whole chain: how often the chain's answer was not the full model's.
+
+    Where the chain answers as the full model does it loses nothing, so their share bounds the accuracy lost.
+    """
+
+    samples: int = 0
+    disagreements: int = 0
+
+    def update(self, agrees: npt.ArrayLike) -> None:
+        """bool [rows]: whether the chain's answer is the full model's."""
+        same = np.asarray(agrees, np.bool_)
+        self.samples += len(same)
+        self.disagreements += int((~same).sum())
+
+    def bound(self, level: float = LEVEL) -> float:
+        """An upper bound of the share of disagreements that holds at all times together with probability 1 − `level`.
+
+        A Beta(1/2, 1/2) mixture of likelihood ratios is a martingale under the true share (Robbins, Annals of
+        Mathematical Statistics 41, 1970); shares at which it has reached 1/level are excluded. 1 without samples.
+        """
+        n, k = self.samples, self.disagreements
+        if n == 0:
+            return 1.0
+        mixture = _log_beta(k + 0.5, n - k + 0.5) - _log_beta(0.5, 0.5)
+        low, high = k / n, 1.0
+        for _ in range(60):
+            middle = (low + high) / 2
+            excluded = mixture - _log_likelihood(n, k, middle) >= -math.log(level)
+            low, high = (low, middle) if excluded else (middle, high)
+        return high
+
+
+def standing(monitor: Monitor, audit: Audit | None, shares: Mapping[int, int]) -> dict[str, Any]:
+    """What is to be said of a stream, as data. `shares`: samples by exit id."""
+    audited = None
+    if audit is not None and audit.samples:
+        audited = {
+            "samples": audit.samples,
+            "disagreements": audit.disagreements,
+            "bound": audit.bound(monitor.level),
+            "level": monitor.level,
+        }
+    return {
+        "samples": monitor.seen,
+        "alarm": monitor.alarm,
+        "evidence": monitor.evidence,
+        "level": monitor.level,
+        "exits": {str(exit_id): count for exit_id, count in shares.items()},
+        "audit": audited,
+    }
+
+
+def _log_beta(a: float, b: float) -> float:
+    return math.lgamma(a) + math.lgamma(b) - math.lgamma(a + b)
+
+
+def _log_likelihood(n: int, k: int, share: float) -> float:
+    if share in (0.0, 1.0):
+        return 0.0 if k == n * share else -math.inf
+    return k * math.log(share) + (n - k) * math.log1p(-share)
