@@ -43,7 +43,7 @@ test: $(READY)
 	$(call verdict,make test; missed: 0 of 0 measures,$(PYTEST) -n 2)
 
 # A test that passed is not run again until a source file changes. QUICK=1: the first case of each test.
-LONG := $(PYTEST) -n 2 -m long --ignore tests/passes/test_mutants.py --finished results/test-long.json
+LONG := $(PYTEST) -n 2 -m long --ignore tests/passes/test_mutants.py --finished=results/test-long.json
 QUICKLY := $(filter-out 0,$(QUICK))
 
 test-long: $(READY)

@@ -29,7 +29,7 @@ def run(folder: Path, *arguments: str, broken: int = 0) -> str:
 
 @pytest.mark.parametrize("processes", [(), ("-n", "2")])
 def test_what_passed_is_skipped_and_what_failed_runs_again(tmp_path: Path, processes: tuple[str, ...]) -> None:
-    kept = ("--finished", "kept.json", *processes)
+    kept = ("--finished=kept.json", *processes)
     assert "1 failed, 2 passed" in run(tmp_path, *kept, broken=2)
     again = run(tmp_path, *kept)
     assert "1 passed, 2 skipped" in again

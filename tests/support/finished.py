@@ -1,4 +1,4 @@
-"""Long runs that go on where they were stopped: a pytest plugin, switched on by `--finished FILE`.
+"""Long runs that go on where they were stopped: a pytest plugin, switched on by `--finished=FILE`.
 
 A test that passed is noted in that file under the hash of all Python files of product and tests, and skipped from then
 on until one of them changes. `--first-cases` keeps the first case of every parametrised test alone.
