@@ -7,7 +7,15 @@ from __future__ import annotations
 
 from etbac.engine_dir.directory import EngineDir
 from etbac.engine_dir.engine_set import EngineEntry, EngineSet
-from etbac.engine_dir.writer import Slot, Writer, clear_leftovers, count_reading, write_plan, write_profile
+from etbac.engine_dir.writer import (
+    Slot,
+    Writer,
+    clear_leftovers,
+    count_reading,
+    write_plan,
+    write_profile,
+    write_statistics,
+)
 
 __all__ = [
     "EngineDir",
@@ -19,4 +27,5 @@ __all__ = [
     "count_reading",
     "write_plan",
     "write_profile",
+    "write_statistics",
 ]

@@ -9,7 +9,7 @@ MANIFEST = "manifest.json"
 READINGS = "readings.json"
 LOCK = ".lock"
 TEMPORARY = ".etbac-tmp"
-FOLDERS = ("plans", "profiles", "engines/*")
+FOLDERS = ("plans", "profiles", "statistics", "engines/*")
 """Patterns of the folders whose files etbac names."""
 ENGINES = "engines"
 SET = "engines"
@@ -18,7 +18,7 @@ SET = "engines"
 _WORDS = r"[A-Za-z0-9_]+(?:-[A-Za-z0-9_]+)*"
 _HASHED = re.compile(
     rf"(?P<stem>(?:{ENGINES}/{_WORDS}/)?(?:segment-\d{{2,}}|weights|full)|{ENGINES}/{_WORDS}/(?:{SET}|timing)"
-    rf"|samples|(?:plans|profiles)/{_WORDS})"
+    rf"|samples|(?:plans|profiles|statistics)/{_WORDS})"
     r"\.[0-9a-f]{8}(?P<suffix>\.[a-z0-9]{1,16})"
 )
 

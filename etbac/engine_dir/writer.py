@@ -219,6 +219,14 @@ def write_profile(engine_dir: EngineDir, name: str, json_text: str, csv_text: st
         return writer.commit(manifest)
 
 
+def write_statistics(engine_dir: EngineDir, name: str, data: bytes) -> EngineDir:
+    """Store an .npz file of exit statistics as `name` (`<backend>-<device>-<dtype>`)."""
+    with Writer(engine_dir.path) as writer:
+        manifest = _still_in_force(writer, engine_dir)
+        writer.add(f"statistics/{name}", ".npz", data)
+        return writer.commit(manifest)
+
+
 def clear_leftovers(engine_dir: EngineDir) -> None:
     """Remove what an interrupted command left behind, unless another writer is at work or the directory is read-only.
 

@@ -51,11 +51,11 @@ class Certification:
             if needed is None
             else f"about {needed:,} samples would certify it at these rates"
         )
+        best = floored(test.best_precision(pairs, self.level))
         return (
             f"precision {self.goal.precision:g} is not certified at {confidence(self.level)} confidence: of "
-            f"{pairs.n:,} samples, {pairs.n_right:,} of them right by the full model, the most cautious plan loses {pairs.harms:,} "
-            f"and repairs {pairs.repairs:,} ({floored(test.best_precision(pairs, self.level))} is what the {test.name} "
-            f"test certifies of it; {more})"
+            f"{pairs.n:,} samples, {pairs.n_right:,} of them right by the full model, the most cautious plan loses "
+            f"{pairs.harms:,} and repairs {pairs.repairs:,} ({best} is what the {test.name} test certifies; {more})"
         )
 
     def certificate(self, trial: Trial, chain: Chain) -> dict[str, Any]:

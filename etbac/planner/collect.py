@@ -39,7 +39,13 @@ def collect(
         confidence.append(every.confidence[: len(chain.exits)])
         right.append(np.stack([metric.right(_at(every.prediction, k), truth) for k in range(len(every.exit_ids))]))
         progress(len(batch))
-    return ExitStatistics(chain.exits, np.concatenate(confidence, axis=1), np.concatenate(right, axis=1), full_right)
+    return ExitStatistics(
+        chain.exits,
+        np.concatenate(confidence, axis=1),
+        np.concatenate(right, axis=1),
+        full_right,
+        _classes(samples.labels),
+    )
 
 
 def judge_full(chain: Chain, samples: SampleSet, metric: Metric, progress: Progress = lambda done: None) -> Bools:
@@ -66,6 +72,10 @@ def check_labels(samples: SampleSet, metric: Metric) -> None:
             f"--metric {metric.name} needs labels, and the data have none; add an array `labels`, or certify that the "
             "chain's answer is the full model's with --metric agreement"
         )
+
+
+def _classes(labels: npt.NDArray[Any] | None) -> npt.NDArray[np.int64] | None:
+    return labels.astype(np.int64) if labels is not None and labels.ndim == 1 and labels.dtype.kind in "iub" else None
 
 
 def _at(prediction: Prediction, stage: int) -> Prediction:

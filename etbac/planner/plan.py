@@ -15,11 +15,12 @@ from etbac.errors import EtbacError, UsageError
 from etbac.metrics import metric as find_metric
 from etbac.planner.certify import certify, next_level, too_few
 from etbac.planner.chance import Ahead
-from etbac.planner.collect import check_labels, collect, judge_full, passes
+from etbac.planner.collect import check_labels, judge_full, passes
 from etbac.planner.evidence import find_test
 from etbac.planner.goal import Goal
 from etbac.planner.guarantee import check_delta, check_precision
 from etbac.planner.prediction import chain_latency, stage_costs
+from etbac.planner.recorded import collect_once
 from etbac.planner.samples import SampleSet, load_search_and_certify
 from etbac.planner.search import Candidate, cheapest
 from etbac.planner.sequence import candidates
@@ -77,7 +78,7 @@ def plan(
 
         profile = find_or_make(chain, note)
         whole = passes(goal.metric) * len(search_set)
-        search = collect(chain, search_set, goal.metric, progress=bar("search set", whole))
+        search = collect_once(chain, search_set, goal.metric, progress=bar("search set", whole))
         costs = stage_costs(profile.matrix, batch, np.arange(search.n + 1) / search.n)
         outcome = _certified(chain, certify_set, goal, search, costs, bar)
         if outcome.reason is not None and not uncertified:

@@ -19,13 +19,14 @@ class ExitStatistics:
 
     `exits`: ids in the order of the chain. `confidence`: float32 [exits, n]. `right`: bool [exits + 1, n], whether
     each stage's answer counts under the metric, the last row being the chain's end. `full_right`: bool [n], the same
-    of the full model.
+    of the full model. `classes`: int64 [n], what to tell samples apart by; None where there is nothing.
     """
 
     exits: tuple[int, ...]
     confidence: npt.NDArray[np.float32]
     right: Bools
     full_right: Bools
+    classes: npt.NDArray[np.int64] | None = None
 
     def __post_init__(self) -> None:
         n = len(self.full_right)
