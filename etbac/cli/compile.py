@@ -12,7 +12,7 @@ from etbac.cli.common import Output, engine_dir_option, parse_ids, standard
 
 if TYPE_CHECKING:
     from etbac.compiler import Built, Compiled
-    from etbac.contract import Plan
+    from etbac.contract import Plan, TensorSpec
     from etbac.passes.pipeline import Hook
 
 PRECISION = 0.9968
@@ -121,39 +121,45 @@ def cli(
         trust=trust,
     )
     gate, single_gates = parse_all(gates)
-    calibration = _calibration(model, data) if dtype == "int8" else None
+    exit_model = load_model(model, load)
+    calibration = _calibration(exit_model.input_specs(), model, factory, data) if dtype == "int8" else None
     options = CompileOptions(
         exits=exits,
         gate=gate,
         gates=single_gates,
         engines=EngineOptions(backend, dtype, keep_fp32, fallback, calibration, dims, offline),
         max_batch=max_batch,
-        samples=_real_samples(model, data) if keep_samples else None,
+        samples=_real_samples(model, factory, data) if keep_samples else None,
         load=load,
         hook=_hook(dump_passes),
     )
-    compiled = compile_model(load_model(model, load), engine_dir, options)
+    compiled = compile_model(exit_model, engine_dir, options)
     if compiled.dropped_plan:
         output.note("the plan in force was for other segments and is dropped")
-    plan = None if no_plan else _first_plan(compiled, data, output)
+    for_ranges = calibration is not None and data is not None and data.is_file()  # a plan needs samples of its own
+    plan = None if no_plan else _first_plan(compiled, None if for_ranges else data, output)
     output.result(_payload(compiled, plan), *_text(compiled, plan, explain))
 
 
-def _calibration(model: str, data: Path | None) -> dict[str, Any] | None:
+def _calibration(
+    specs: tuple[TensorSpec, ...], model: str, factory: str | None, data: Path | None
+) -> dict[str, Any] | None:
     """Inputs from which int8 takes its ranges: an .npz file's, or the checkpoint's fit set; None where there are none.
 
     The sets that a plan is made from are not touched.
     """
-    import numpy as np
+    from etbac.errors import UsageError
+    from etbac.runtime.sources import read_arrays
 
-    if data is not None and data.is_file():
-        with np.load(data, allow_pickle=False) as file:
-            return dict(file)
+    if data is not None and not data.is_dir():
+        return read_arrays(data, specs)
     if not model.endswith(".pt"):
+        if data is not None:
+            raise UsageError(f"--data {data}: int8 takes its ranges from an .npz file of inputs by name")
         return None
     from etbac.models.checkpoint import load, load_set
 
-    inputs = load_set(load(Path(model)), "fit", data).inputs
+    inputs = load_set(load(Path(model), factory), "fit", data).inputs
     return {name: array[:CALIBRATION] for name, array in inputs.items()}
 
 
@@ -165,12 +171,12 @@ def _hook(folder: Path | None) -> Hook | None:
     return DumpModels(folder)
 
 
-def _real_samples(model: str, data: Path | None) -> dict[str, Any]:
+def _real_samples(model: str, factory: str | None, data: Path | None) -> dict[str, Any]:
     """The first inputs of the checkpoint's test set."""
     from etbac.compiler.compile import SAMPLES
     from etbac.models.checkpoint import load, load_set
 
-    inputs = load_set(load(Path(model)), "test", data).inputs
+    inputs = load_set(load(Path(model), factory), "test", data).inputs
     return {name: array[:SAMPLES] for name, array in inputs.items()}
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -57,12 +58,21 @@ def _payload(verified: Verified) -> dict[str, Any]:
     decisions = verified.decisions
     return {
         "passed": verified.passed,
-        "largest_difference": verified.report.largest,
-        "checks": [{**vars(check), "passed": check.passed} for check in verified.report.checks],
-        "decisions": None if decisions is None else {**vars(decisions), "passed": decisions.passed},
-        "engines": None if verified.engines is None else vars(verified.engines),
+        "largest_difference": _finite(verified.report.largest),
+        "checks": [{**_fields(check), "passed": check.passed} for check in verified.report.checks],
+        "decisions": None if decisions is None else {**_fields(decisions), "passed": decisions.passed},
+        "engines": None if verified.engines is None else _fields(verified.engines),
         "left_out": list(verified.left_out),
     }
+
+
+def _fields(found: object) -> dict[str, Any]:
+    return {name: _finite(value) for name, value in vars(found).items()}
+
+
+def _finite(value: Any) -> Any:
+    """JSON has no infinity: an endless difference is None."""
+    return None if isinstance(value, float) and not math.isfinite(value) else value
 
 
 def _table(verified: Verified) -> Table:

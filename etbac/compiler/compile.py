@@ -6,7 +6,7 @@ load_model ─> uncut copy (the reference) ─┐
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -15,10 +15,10 @@ import numpy as np
 import onnx_ir as ir
 
 from etbac.backends import registry
-from etbac.compiler.engines import Built, EngineOptions, build_engines
+from etbac.compiler.engines import Built, EngineOptions, build_engines, require_possible
 from etbac.compiler.ranges import boundary_ranges
 from etbac.compiler.serialization import Stored, add_models
-from etbac.contract import Manifest, SegmentEntry, TensorSpec
+from etbac.contract import FULL_MODEL_ID, Manifest, SegmentEntry, TensorSpec
 from etbac.engine_dir import EngineDir, Writer
 from etbac.errors import UsageError
 from etbac.frontend.inputs import make_inputs
@@ -103,8 +103,10 @@ def compile(
 
 def compile_model(exit_model: ExitModel, path: Path, options: CompileOptions) -> Compiled:
     """Run the passes on `exit_model` (in place), split it, verify the chain and put it in force at `path`."""
-    _require_valid(exit_model, options)
     specs = exit_model.input_specs()
+    _require_valid(exit_model, options)
+    exit_ids = [*(options.exits or sorted(exit_model.exits)), FULL_MODEL_ID]
+    require_possible(options.engines, exit_ids, specs)
     with UncutModel(exit_model) as reference, Writer(path) as writer:
         draws = all_draws(specs, reference, options.samples)
         samples = draws["made-up"](SAMPLES) if options.samples is None else options.samples
@@ -121,14 +123,25 @@ def _with_engines(
     writer: Writer, written: Written, portable: Chain, options: CompileOptions
 ) -> tuple[Manifest, Sequence[Built]]:
     engines = options.engines
+    contracts = [segment.contract for segment in written.segments]
+    _require_dimensions(engines.dims, (*written.manifest.inputs, *(spec for each in contracts for spec in each.inputs)))
     if engines.are_portable:
         return written.manifest, ()
     if engines.dims:
-        contracts = [segment.contract for segment in written.segments]
         dims = boundary_ranges(contracts, portable.stages, written.manifest.inputs, engines.dims)
         engines = replace(engines, dims=dims)
     name, built = build_engines(writer, written.sources, written.segments, options.max_batch, engines)
     return replace(written.manifest, engines=name), built
+
+
+def _require_dimensions(dims: Collection[str], inputs: Sequence[TensorSpec]) -> None:
+    """`inputs`: the model's and all segments'; those without a batch may be sizes themselves."""
+    axes = [(spec, axis, dim) for spec in inputs for axis, dim in enumerate(spec.shape)]
+    dynamic = {dim for spec, axis, dim in axes if isinstance(dim, str) and axis != spec.batch_axis}
+    unknown = sorted(set(dims) - dynamic - {spec.name for spec in inputs if spec.batch_axis is None})
+    if unknown:
+        there = ", ".join(sorted(dynamic)) or "none"
+        raise UsageError(f"--dim {unknown[0]}: there is no such dynamic dimension beside the batch; there are {there}")
 
 
 @dataclass(frozen=True)

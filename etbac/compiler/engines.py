@@ -12,12 +12,13 @@ from pathlib import Path
 from etbac.backends import registry
 from etbac.backends.interface import Arrays, Backend, BuildOptions
 from etbac.compiler.serialization import Stored, add_models
-from etbac.contract import SegmentContract
+from etbac.contract import SegmentContract, TensorSpec
 from etbac.engine_dir import EngineDir, EngineEntry, EngineSet, Writer
 from etbac.engine_dir.names import folder_of_set, without_hash
-from etbac.errors import BackendRefusal, EngineDirError, EtbacError
+from etbac.errors import BackendRefusal, EngineDirError, EtbacError, InputError, UsageError
 from etbac.formats import formats_of, typed
 from etbac.passes.exit_model import Segment
+from etbac.runtime import inputs as checking
 
 FP32 = "fp32"
 TIMING = "timing"
@@ -62,6 +63,24 @@ class Built:
     refusal: str | None = None
 
 
+def require_possible(options: EngineOptions, exit_ids: Sequence[int], inputs: tuple[TensorSpec, ...]) -> None:
+    """Raise what can be known before any work is done: UsageError for a backend, format or exit that there is not,
+    InputError for `calibration` that does not fit the model's `inputs`, EtbacError where the backend cannot build here.
+    """
+    backend = registry.get(options.backend)
+    backend.device(options.dtype)
+    if "int8" in formats_of(options.dtype, options.keep_fp32, exit_ids) and options.calibration is not None:
+        try:
+            checking.check(inputs, options.calibration)
+        except InputError as error:
+            raise InputError(f"inputs for the ranges of int8: {error}") from None
+    if options.offline and backend.name != registry.DEFAULT:
+        raise UsageError(f"--offline is for backend {registry.DEFAULT}, not for {backend.name}")
+    found = backend.available()
+    if not found.usable:
+        raise EtbacError(f"backend {backend.name} cannot build here: {found.sentence}")
+
+
 def build_engines(
     writer: Writer,
     portable: Sequence[Stored],
@@ -71,14 +90,11 @@ def build_engines(
 ) -> tuple[str, list[Built]]:
     """Add a set of engines to the directory: the name of its list, and what became of each engine.
 
-    `portable`: the fp32 sources of `segments`, then the full model's; they have been added. Raises UsageError for a
-    format that the backend has not, BackendRefusal for an operator, EtbacError where the backend cannot build here.
+    `portable`: the fp32 sources of `segments`, then the full model's; they have been added. `options` are possible.
+    Raises BackendRefusal for an operator.
     """
     backend = registry.get(options.backend)
     device = backend.device(options.dtype)
-    found = backend.available()
-    if not found.usable:
-        raise EtbacError(f"backend {backend.name} cannot build here: {found.sentence}")
     formats = formats_of(options.dtype, options.keep_fp32, [segment.contract.exit_id for segment in segments])
     folder = folder_of_set(backend.name, device, options.dtype)
     *sources, full = portable

@@ -31,7 +31,7 @@ def measure_ranges(segments: Sequence[Segment], wanted: Sequence[Sequence[str]],
     then moves it little. On a small ResNet this, plain extremes and the 99.999th percentile gave the same accuracy
     within the noise of 2,000 pictures; this needs no histograms.
 
-    Raises InputError where `inputs` lacks an input or has no sample.
+    Raises InputError where `inputs` lacks an input, has no sample, or leads to numbers that are not finite.
     """
     backend = registry.get(registry.DEFAULT)
     with tempfile.TemporaryDirectory() as folder, ExitStack() as stack:
@@ -46,7 +46,11 @@ def measure_ranges(segments: Sequence[Segment], wanted: Sequence[Sequence[str]],
             for place, extremes in enumerate(_run_chain(segments, runners, wanted, chunk)):
                 seen[place].append(extremes)
     means = [np.mean(runs, axis=0).tolist() for runs in seen]
-    return [dict(zip(names, map(tuple, mean), strict=True)) for names, mean in zip(wanted, means, strict=True)]
+    ranges = [dict(zip(names, map(tuple, mean), strict=True)) for names, mean in zip(wanted, means, strict=True)]
+    endless = [name for each in ranges for name, extremes in each.items() if not np.isfinite(extremes).all()]
+    if endless:
+        raise InputError(f"calibration of int8: {endless[0]!r} holds numbers that are not finite on these inputs")
+    return ranges
 
 
 def _with_extremes(model: ir.Model, names: Sequence[str]) -> ir.Model:

@@ -5,6 +5,7 @@ import pickle
 import zipfile
 from pathlib import Path
 
+import numpy as np
 import onnx
 import pytest
 from click.testing import CliRunner
@@ -44,6 +45,17 @@ def model(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 def run(*arguments: object):
     return CliRunner().invoke(cli, [*map(str, arguments)])
+
+
+def write_inputs() -> None:
+    """Files of inputs, each with something wrong."""
+    good = np.ones((3, 4), np.float32)
+    Path("text.npz").write_text("weights\n")
+    np.savez("other.npz", other=good)
+    np.savez("nan.npz", x=np.where(np.arange(12).reshape(3, 4) == 5, np.float32(np.nan), good))
+    np.savez("wide.npz", x=np.ones((3, 5), np.float32))
+    np.savez("empty.npz", x=good[:0])
+    np.savez("code.npz", x=np.array([Loud(Path("executed"))]))
 
 
 def sentence(done) -> str:
@@ -124,6 +136,25 @@ def test_one_exit_may_have_a_gate_of_its_own(model):
         (("model.onnx", "--gate", "margin", "--gate", "entropy"), 2, "names 2 gates for all exits"),
         (("model.onnx", "--gate", "3=max-prob:heat=2"), 2, "gate max-prob has no option 'heat'"),
         (("model.onnx", "--backend", "abacus"), 2, "there is no backend 'abacus'"),
+        (("model.onnx", "--dtype", "fp4"), 2, "no arithmetic for it; it has fp32, fp16, int8"),
+        (("model.onnx", "--keep-fp32", "3"), 2, "the whole chain is fp32 already"),
+        (("model.onnx", "--dtype", "fp16", "--keep-fp32", "x"), 2, "'x' is neither an exit id nor `last`"),
+        (("model.onnx", "--offline", "--backend", "openvino"), 2, "--offline is for backend onnxruntime"),
+        (("model.onnx", "--dim", "length=4"), 2, "write NAME=MIN:USUAL:MAX"),
+        (("model.onnx", "--dim", "length=1:2:4"), 2, "--dim length: there is no such dynamic dimension"),
+        (("model.onnx", "--dtype", "int8"), 2, "takes its ranges from real inputs, and there are none"),
+        (("model.onnx", "--dtype", "int8", "--data", "."), 2, "takes its ranges from an .npz file of inputs by name"),
+        (("model.onnx", "--dtype", "int8", "--data", "none.npz"), 1, "none.npz: there is no such file"),
+        (("model.onnx", "--dtype", "int8", "--data", "text.npz"), 1, "is not a whole .npz file of plain arrays"),
+        (("model.onnx", "--dtype", "int8", "--data", "other.npz"), 1, "the model takes the inputs x; found other"),
+        (("model.onnx", "--dtype", "int8", "--data", "nan.npz"), 1, "int8: input 'x' holds NaN in 1 of 3 rows"),
+        (
+            ("model.onnx", "--dtype", "int8", "--data", "wide.npz"),
+            1,
+            "has the shape [3, 5]; the model takes [batch, 4]",
+        ),
+        (("model.onnx", "--dtype", "int8", "--data", "empty.npz"), 1, "input 'x' is empty"),
+        (("model.onnx", "--dtype", "int8", "--data", "code.npz"), 1, "is not a whole .npz file of plain arrays"),
         (("model.onnx", "--engine-dir", "text.pt"), 1, "is a file, not a directory"),
         ((".",), 1, "is a folder"),
     ],
@@ -134,6 +165,7 @@ def test_bad_input_is_met_with_one_sentence_and_its_exit_code(model, arguments, 
         archive.writestr("model/data.pkl", b"\x80\x02}." * 1000)
     Path("short.pt").write_bytes(Path("short.pt").read_bytes()[:-30])
     Path("bare.pt").write_bytes(pickle.dumps(Loud(Path("executed"))))
+    write_inputs()
     done = run("compile", *arguments)
     assert done.exit_code == code
     assert says in sentence(done)
@@ -146,3 +178,12 @@ def test_a_failed_compile_leaves_the_directory_that_was_there(model):
     before = Path("engines/manifest.json").read_bytes()
     assert run("compile", "model.onnx", "--exits", "3,40").exit_code == 1
     assert Path("engines/manifest.json").read_bytes() == before
+
+
+def test_ranges_of_int8_come_from_a_file_that_may_hold_labels(model):
+    np.savez("data.npz", x=np.random.default_rng(0).standard_normal((40, 4)).astype(np.float32), labels=np.zeros(40))
+    done = run("compile", "model.onnx", "--dtype", "int8", "--data", "data.npz", "--json")
+    assert done.exit_code == 0
+    payload = json.loads(done.stdout)
+    assert payload["engines"].startswith("engines/onnxruntime-cpu-int8/")
+    assert [built["miss"] for built in payload["built"]] == ["not built before"] * 4

@@ -235,6 +235,8 @@ def test_int8_without_inputs_or_with_the_wrong_ones_is_refused():
         typed(network(), ["int8"] * 3, {"picture": images(4)["image"]})
     with pytest.raises(InputError, match="no sample"):
         typed(network(), ["int8"] * 3, images(0))
+    with pytest.raises(InputError, match="numbers that are not finite on these inputs"):
+        typed(network(), ["int8"] * 3, {"image": images(4)["image"] * np.float32(np.inf)})
 
 
 def test_seven_bit_weights_lie_within_64():
