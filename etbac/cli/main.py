@@ -14,6 +14,7 @@ COMMANDS = {
     "profile": "measure the inference time matrix",
     "plan": "choose exits and thresholds at a precision, and certify them",
     "run": "run inputs through the chain",
+    "monitor": "say whether samples are still like those that were certified",
     "verify": "compare the chain with the full model",
     "inspect": "say what a directory, checkpoint or ONNX file holds",
     "doctor": "say what this machine can run",

@@ -10,13 +10,14 @@ import numpy as np
 
 from etbac.engine_dir import EngineDir, count_reading
 from etbac.planner.collect import collect
+from etbac.planner.drift import reference_counts
 from etbac.planner.evidence import TESTS, Pairs, PrecisionTest
 from etbac.planner.goal import Goal
 from etbac.planner.guarantee import reading_level, summed_level
 from etbac.planner.samples import SampleSet
 from etbac.planner.search import Candidate
 from etbac.planner.sequence import Trial, run_sequence
-from etbac.planner.statistics import Bools
+from etbac.planner.statistics import Bools, ExitStatistics
 from etbac.runtime.certificate import made_with
 from etbac.runtime.chain import Chain
 
@@ -27,7 +28,7 @@ class Certification:
 
     goal: Goal
     reading: int
-    samples: int
+    statistics: ExitStatistics
     set_sha256: str
     trials: Sequence[Trial]
 
@@ -67,7 +68,7 @@ class Certification:
             "level": self.level,
             "reading": self.reading,
             "levels_summed": summed_level(self.goal.delta, self.reading),
-            "samples": self.samples,
+            "samples": self.statistics.n,
             "n": trial.pairs.n_right,
             "harms": trial.pairs.harms,
             "repairs": trial.pairs.repairs,
@@ -75,8 +76,16 @@ class Certification:
             "others": [self._figures(test, trial.pairs) for test in others],
             "sequence": [_outcome(each) for each in self.trials],
             "set_sha256": self.set_sha256,
+            "reference": self._reference(trial.candidate),
             **made_with(chain),
         }
+
+    def _reference(self, candidate: Candidate) -> list[int]:
+        """What a monitor compares later samples with."""
+        statistics = self.statistics
+        stage = statistics.leaves_at(candidate.thresholds)
+        confidence = np.vstack([statistics.confidence, np.full((1, statistics.n), np.nan, np.float32)])
+        return reference_counts(stage, confidence[stage, np.arange(statistics.n)], len(confidence))
 
     def _figures(self, test: PrecisionTest, pairs: Pairs) -> dict[str, Any]:
         return {
@@ -102,7 +111,7 @@ def certify(
     reading = count_reading(chain.engine_dir, sha256)
     statistics = collect(chain, samples, goal.metric, full_right, progress)
     trials = run_sequence(sequence, statistics, goal.test, goal.precision, reading_level(goal.delta, reading))
-    return Certification(goal, reading, len(samples), sha256, trials)
+    return Certification(goal, reading, statistics, sha256, trials)
 
 
 def next_level(engine_dir: EngineDir, samples: SampleSet, delta: float) -> float:

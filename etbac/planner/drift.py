@@ -77,6 +77,18 @@ class Monitor:
     def alarm(self) -> bool:
         return self.log_most >= -math.log(self.level)
 
+    def to_json(self) -> dict[str, Any]:
+        """All that is needed to go on later."""
+        return {"level": self.level, "seen": self.seen, "log_most": self.log_most, "counts": self._counts.tolist()} | (
+            {"bets": self._bets.to_json()}
+        )
+
+    @staticmethod
+    def from_json(data: Mapping[str, Any]) -> Monitor:
+        monitor = Monitor(data["counts"], data["level"], data["seen"], data["seen"], data["log_most"])
+        monitor._bets = _Bets.from_json(data["bets"])
+        return monitor
+
     def update(self, place: npt.ArrayLike, confidence: npt.ArrayLike) -> bool:
         """Take more answers in their order; whether there has been an alarm."""
         for each in hardness(place, confidence).tolist():
@@ -100,6 +112,18 @@ class _Bets:
         self._hits = np.zeros((0, ODDS))
         self._log_worth = np.zeros(0)
         self._log_share = np.zeros(0)
+
+    def to_json(self) -> dict[str, Any]:
+        return {"taken": self._taken, "hits": self._hits.tolist(), "log_worth": self._log_worth.tolist()}
+
+    @staticmethod
+    def from_json(data: Mapping[str, Any]) -> _Bets:
+        bets = _Bets()
+        bets._taken, bets._log_worth = data["taken"], np.array(data["log_worth"], np.float64)
+        bets._hits = np.array(data["hits"], np.float64).reshape(-1, ODDS)
+        numbers = np.arange(1, len(bets._log_worth) + 1)
+        bets._log_share = -np.log(numbers * (numbers + 1.0))
+        return bets
 
     def take(self, rank: float) -> float:
         """Settle the bets on one rank; the logarithm of what all are worth then."""
@@ -148,26 +172,6 @@ class Audit:
             excluded = mixture - _log_likelihood(n, k, middle) >= -math.log(level)
             low, high = (low, middle) if excluded else (middle, high)
         return high
-
-
-def standing(monitor: Monitor, audit: Audit | None, shares: Mapping[int, int]) -> dict[str, Any]:
-    """What is to be said of a stream, as data. `shares`: samples by exit id."""
-    audited = None
-    if audit is not None and audit.samples:
-        audited = {
-            "samples": audit.samples,
-            "disagreements": audit.disagreements,
-            "bound": audit.bound(monitor.level),
-            "level": monitor.level,
-        }
-    return {
-        "samples": monitor.seen,
-        "alarm": monitor.alarm,
-        "evidence": monitor.evidence,
-        "level": monitor.level,
-        "exits": {str(exit_id): count for exit_id, count in shares.items()},
-        "audit": audited,
-    }
 
 
 def _log_beta(a: float, b: float) -> float:

@@ -1,0 +1,122 @@
+"""`etbac monitor`: are the samples that come still like those that the plan was certified with?"""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from etbac.cli.common import Engines, Output, engine_dir_option, standard, which_engines
+
+if TYPE_CHECKING:
+    from rich.table import Table
+
+    from etbac.planner.watch import Watch
+
+
+@click.command("monitor", epilog="Example: etbac monitor --input today.npz --state monitor.json --audit 0.01")
+@engine_dir_option
+@click.option(
+    "--input",
+    "path",
+    type=click.Path(path_type=Path),
+    help="An .npy or .npz file or a folder of pictures, in the order of their coming.  [default: the samples]",
+)
+@click.option("--state", type=click.Path(path_type=Path), help="Go on from this file, and write it again.")
+@click.option(
+    "--audit",
+    type=click.FloatRange(0, 1),
+    default=0.0,
+    show_default=True,
+    help="Share of samples that go through the full model too.",
+)
+@click.option("--batch-size", type=click.IntRange(min=1), help="Rows to a batch.  [default: the largest compiled for]")
+@standard
+@which_engines
+def cli(
+    output: Output,
+    engine_dir: Path,
+    path: Path | None,
+    state: Path | None,
+    audit: float,
+    batch_size: int | None,
+    engines: Engines,
+) -> None:
+    """Run inputs through the chain and compare exits and confidences with those of the certify set.
+
+    The exit status is 0 whether there is an alarm or not; --json has it as `alarm`.
+    """
+    from etbac.planner.watch import Watch
+    from etbac.runtime.chain import load
+    from etbac.runtime.sources import open_source
+
+    with load(engine_dir, **engines) as chain:
+        if chain.note:
+            output.note(chain.note)
+        watch = Watch(chain, audit=audit)
+        if state is not None and state.exists():
+            watch.resume(_read(state))
+        source = open_source(chain.engine_dir, path)
+        for batch in source.batches(batch_size or chain.manifest.max_batch):
+            watch.run(batch)
+        found = watch.state()
+        if state is not None:
+            _write(state, found)
+        payload = {name: value for name, value in found.items() if name != "monitor"}
+        output.result(payload, _table(watch), *_sentences(found))
+
+
+def _table(watch: Watch) -> Table:
+    from rich.table import Table
+
+    from etbac.planner.drift import BINS
+
+    plan = watch.chain.plan
+    reference = [] if plan is None or plan.certificate is None else plan.certificate["reference"]
+    certified = [sum(reference[start : start + BINS]) for start in range(0, len(reference), BINS)]
+    table = Table("exit", "samples", "share", "when certified")
+    seen = sum(watch.leaving.values()) or 1
+    for (exit_id, count), before in zip(watch.leaving.items(), certified, strict=True):
+        name = str(exit_id) if exit_id else "full model"
+        table.add_row(name, f"{count:,}", f"{count / seen:.1%}", f"{before / sum(certified):.1%}")
+    return table
+
+
+def _sentences(found: dict[str, Any]) -> list[str]:
+    level = found["level"]
+    if found["alarm"]:
+        lines = [
+            f"ALARM: these {found['samples']:,} samples are not like those of the certify set (evidence "
+            f"{found['evidence']:.3g}, {1 / level:g} is the limit); what was certified may not hold. "
+            "Certify again with new data: etbac plan --data"
+        ]
+    else:
+        lines = [
+            f"no alarm after {found['samples']:,} samples: evidence of a change {found['evidence']:.3g}, "
+            f"{1 / level:g} is the limit (a false alarm, ever: {level:.1%} at most)"
+        ]
+    audit = found["audit"]
+    if audit is not None:
+        lines.append(
+            f"audit: {audit['disagreements']:,} of {audit['samples']:,} samples are not answered as by the full model; "
+            f"at most {audit['bound']:.2%} of all at {1 - level:.1%} confidence, and no more accuracy than that is lost"
+        )
+    return lines
+
+
+def _read(path: Path) -> dict[str, Any]:
+    try:
+        found: dict[str, Any] = json.loads(path.read_text())
+    except ValueError:
+        found = {}
+    if not isinstance(found, dict) or "monitor" not in found:
+        raise click.BadParameter(f"{path} was not written by etbac monitor", param_hint="--state")
+    return found
+
+
+def _write(path: Path, state: dict[str, Any]) -> None:
+    temporary = path.with_name(f".{path.name}.tmp")
+    temporary.write_text(json.dumps(state))
+    temporary.replace(path)

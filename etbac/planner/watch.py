@@ -1,0 +1,103 @@
+"""Running a chain and watching, as it runs, whether what was certified still holds."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+
+from etbac.errors import UsageError
+from etbac.metrics import agreement
+from etbac.planner.drift import LEVEL, Audit, Monitor
+from etbac.runtime.chain import Chain
+from etbac.runtime.results import Result
+
+
+@dataclass
+class Watch:
+    """Answers batches with the plan's thresholds, as `Chain.run` does, and keeps count; thread-safe.
+
+        with etbac.load("engines") as chain:
+            watch = Watch(chain, audit=0.01)
+            result = watch.run({"image": batch})
+            if watch.monitor.alarm: ...
+
+    `audit`: the share of samples, drawn at random, that go through the full model too. Raises UsageError where the plan
+    in force was not certified: there is nothing to compare with.
+    """
+
+    chain: Chain
+    audit: float = 0.0
+    level: float = LEVEL
+    seed: int = 0
+    monitor: Monitor = field(init=False)
+    audited: Audit = field(init=False, default_factory=Audit)
+    leaving: dict[int, int] = field(init=False)
+
+    def __post_init__(self) -> None:
+        plan = self.chain.plan
+        reference = None if plan is None or plan.certificate is None else plan.certificate.get("reference")
+        if reference is None:
+            raise UsageError(
+                f"{self.chain.engine_dir.path} has no certified plan to compare samples with; run etbac plan first"
+            )
+        if not 0 <= self.audit <= 1:
+            raise UsageError(f"audit {self.audit:g}: give a share of samples between 0 and 1")
+        self.monitor = Monitor(reference, self.level, self.seed)
+        self.leaving = dict.fromkeys(self.chain.ids, 0)
+        self._rng = np.random.default_rng(self.seed)
+        self._lock = threading.Lock()
+
+    def run(self, inputs: Mapping[str, Any]) -> Result:
+        """`Chain.run`, watched."""
+        result = self.chain.run(inputs)
+        with self._lock:
+            chosen = np.flatnonzero(self._rng.random(len(result.exit)) < self.audit)
+        agrees = self._agrees(inputs, result, chosen) if len(chosen) else None
+        with self._lock:
+            self.monitor.update(result.exit, result.confidence)
+            for exit_id, count in zip(*np.unique(result.exit_id, return_counts=True), strict=True):
+                self.leaving[int(exit_id)] += int(count)
+            if agrees is not None:
+                self.audited.update(agrees)
+        return result
+
+    def state(self) -> dict[str, Any]:
+        """Where it stands, as data: what `resume` takes, and what is to be said."""
+        audit = self.audited
+        return {
+            "plan": self._plan_hash(),
+            "samples": self.monitor.seen,
+            "alarm": self.monitor.alarm,
+            "evidence": self.monitor.evidence,
+            "level": self.monitor.level,
+            "exits": {str(exit_id): count for exit_id, count in self.leaving.items()},
+            "audit": {**vars(audit), "bound": audit.bound(self.level)} if audit.samples else None,
+            "monitor": self.monitor.to_json(),
+        }
+
+    def resume(self, state: Mapping[str, Any]) -> None:
+        """Go on from a state that `state` gave, of the same plan; a UsageError if it was of another."""
+        if state.get("plan") != self._plan_hash():
+            raise UsageError("this state is of another plan, or none; begin a new one")
+        self.monitor = Monitor.from_json(state["monitor"])
+        self.leaving = {int(exit_id): count for exit_id, count in state["exits"].items()}
+        if state["audit"] is not None:
+            self.audited = Audit(state["audit"]["samples"], state["audit"]["disagreements"])
+
+    def _plan_hash(self) -> str:
+        return self.chain.manifest.files[str(self.chain.manifest.plan)]
+
+    def _agrees(self, inputs: Mapping[str, Any], result: Result, chosen: Any) -> Any:
+        """bool [chosen]: whether the full model answers as the chain did."""
+        axes = {spec.name: spec.batch_axis for spec in self.chain.manifest.inputs}
+        rows = {
+            name: np.asarray(array) if axes[name] is None else np.take(np.asarray(array), chosen, axes[name])
+            for name, array in inputs.items()
+        }
+        given = result.prediction
+        ours = {name: t[chosen] for name, t in given.items()} if isinstance(given, dict) else given[chosen]
+        return agreement(ours, self.chain.full(rows))

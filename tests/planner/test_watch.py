@@ -1,0 +1,110 @@
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+from click.testing import CliRunner
+from support.two_blocks import make_engine_dir, make_inputs, make_weights, reference
+
+import etbac
+from etbac.cli.main import cli
+from etbac.errors import UsageError
+from etbac.planner.plan import plan
+from etbac.planner.watch import Watch
+from etbac.profiles import profiler
+
+
+@pytest.fixture(scope="module")
+def engines(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """With a certified plan."""
+    folder = tmp_path_factory.mktemp("watch")
+    inputs = make_inputs(4_000, seed=1)
+    np.savez(folder / "data.npz", **inputs, labels=reference(make_weights(), inputs).answers[-1].argmax(-1))
+    directory = make_engine_dir(folder / "engines")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(profiler, "SHORT_BUDGET_S", 0.05)
+        plan(directory.path, 0.6, data=folder / "data.npz")
+    return directory.path
+
+
+def rows(count: int, seed: int, scale: float = 1.0) -> dict[str, np.ndarray]:
+    """Like the certify set's; small ones are hard, large ones easy."""
+    inputs = make_inputs(count, seed)
+    return {**inputs, "x": (inputs["x"] * scale).astype(np.float32)}
+
+
+def batches(inputs: dict[str, np.ndarray], size: int = 8):
+    for start in range(0, len(inputs["x"]), size):
+        part = slice(start, start + size)
+        yield {"x": inputs["x"][part], "scale": inputs["scale"], "unread": inputs["unread"][part]}
+
+
+def test_answers_are_the_chains_own(engines):
+    with etbac.load(engines) as chain:
+        watch, inputs = Watch(chain, audit=0.5), rows(20, 3)
+        result, plain = watch.run(inputs), chain.run(inputs)
+        np.testing.assert_array_equal(result.prediction, plain.prediction)
+        assert sum(watch.leaving.values()) == watch.monitor.seen == 20
+
+
+@pytest.mark.parametrize(("scale", "alarm"), [(1.0, False), (0.3, True), (3.0, True)])
+def test_an_alarm_is_raised_where_samples_have_changed(engines, scale, alarm):
+    with etbac.load(engines) as chain:
+        watch = Watch(chain)
+        for batch in batches(rows(1_500, 4, scale)):
+            watch.run(batch)
+    assert watch.monitor.alarm is alarm
+
+
+def test_the_audit_counts_what_the_full_model_answers_otherwise(engines):
+    with etbac.load(engines) as chain:
+        watch, inputs = Watch(chain, audit=1.0), rows(400, 5)
+        for batch in batches(inputs):
+            watch.run(batch)
+        chains, full = chain.run(inputs).prediction, chain.full(inputs)
+        disagreements = int((np.asarray(chains).argmax(-1) != np.asarray(full).argmax(-1)).sum())
+    assert (watch.audited.samples, watch.audited.disagreements) == (400, disagreements)
+    assert disagreements / 400 < watch.audited.bound() < 1
+
+
+def test_a_watch_goes_on_from_its_state(engines):
+    with etbac.load(engines) as chain:
+        parts = [*batches(rows(600, 6, 0.5))]
+        first = Watch(chain, audit=0.2)
+        for batch in parts[:40]:
+            first.run(batch)
+        state = json.loads(json.dumps(first.state()))
+        second = Watch(chain)
+        second.resume(state)
+        assert second.state() == first.state()
+        with pytest.raises(UsageError, match="of another plan"):
+            second.resume({**state, "plan": "other"})
+
+
+def test_without_a_certified_plan_there_is_nothing_to_compare_with(tmp_path):
+    with etbac.load(make_engine_dir(tmp_path / "engines").path) as chain, pytest.raises(UsageError, match="etbac plan"):
+        Watch(chain)
+
+
+def test_the_command_says_what_it_found_and_goes_on(engines, tmp_path):
+    np.savez(tmp_path / "new.npz", **rows(1_000, 7, 0.3))
+    np.savez(tmp_path / "old.npz", **rows(1_000, 8))
+    common = ["monitor", "--engine-dir", str(engines), "--state", str(tmp_path / "state.json"), "--audit", "0.1"]
+    done = CliRunner().invoke(cli, [*common, "--input", str(tmp_path / "old.npz")])
+    assert done.exit_code == 0, done.output
+    assert "no alarm after 1,000 samples" in done.output
+    assert "audit: " in done.output
+    done = CliRunner().invoke(cli, [*common, "--input", str(tmp_path / "new.npz"), "--json"])
+    found = json.loads(done.stdout)
+    assert found["alarm"]
+    assert found["samples"] == 2_000
+    assert sum(found["exits"].values()) == 2_000
+
+
+def test_a_state_that_is_none_is_wrong_usage(engines, tmp_path):
+    (tmp_path / "state.json").write_text("{}")
+    done = CliRunner().invoke(cli, ["monitor", "--engine-dir", str(engines), "--state", str(tmp_path / "state.json")])
+    assert done.exit_code == 2
+    assert "was not written by etbac monitor" in done.output
