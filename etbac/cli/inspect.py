@@ -12,7 +12,7 @@ import numpy as np
 
 from etbac.cli.common import Output, standard
 from etbac.contract import FULL_MODEL_ID, Plan, TensorSpec
-from etbac.engine_dir import EngineDir, clear_leftovers
+from etbac.engine_dir import EngineDir, EngineSet, clear_leftovers
 from etbac.errors import UsageError
 from etbac.runtime.inputs import check
 
@@ -70,6 +70,7 @@ def _of_directory(path: Path) -> Contents:
         "max_batch": manifest.max_batch,
         "exits": list(manifest.exits),
         "segments": segments,
+        "engines": [_engine_set(engine_dir, name, engines) for name, engines in engine_dir.engine_sets().items()],
         "plan": None if engine_dir.plan is None else engine_dir.plan.to_json(),
         "samples": {"file": manifest.samples, "kind": manifest.samples_kind, "rows": samples.rows},
         "preprocessing": dict(manifest.preprocessing),
@@ -88,7 +89,51 @@ def _of_directory(path: Path) -> Contents:
         for each in segments
     )
     segment_table = _table(("segment", "exit", "gate", "boundary, bytes a sample"), segment_rows)
-    return Contents(payload, ("\n".join(lines), segment_table, _table(("file", "bytes"), payload["files"].items())))
+    file_table = _table(("file", "bytes"), payload["files"].items())
+    return Contents(payload, ("\n".join(lines), segment_table, *_set_tables(payload["engines"]), file_table))
+
+
+def _engine_set(engine_dir: EngineDir, name: str, engines: EngineSet) -> dict[str, Any]:
+    built = [
+        {
+            "file": entry.engine,
+            "backend": entry.backend,
+            "format": entry.format,
+            "bytes": (engine_dir.path / entry.engine).stat().st_size,
+            "made_for": dict(entry.made_for),
+        }
+        for entry in engines.entries()
+    ]
+    return {
+        "folder": engines.folder,
+        "backend": engines.backend,
+        "device": engines.device,
+        "dtype": engines.dtype,
+        "in_force": name == engine_dir.manifest.engines,
+        "is_code": engines.is_code,
+        "built_here": engines.is_built_here(),
+        "segments": built[:-1],
+        "full": built[-1],
+        "bytes": sum((engine_dir.path / file).stat().st_size for file in engines.files),
+    }
+
+
+def _set_tables(sets: list[dict[str, Any]]) -> tuple[Table, ...]:
+    if not sets:
+        return ()
+    columns = ("engines", "in force", "segments", "bytes", "built here")
+    here = {True: "yes", False: "no: used with --trust alone"}
+    rows = (
+        (
+            each["folder"],
+            "yes" if each["in_force"] else "",
+            ", ".join(f"{one['backend']} {one['format']}" for one in each["segments"]),
+            each["bytes"],
+            here[each["built_here"]] if each["is_code"] else "sources, no code",
+        )
+        for each in sets
+    )
+    return (_table(columns, rows),)
 
 
 def _of_file(path: Path, exit_outputs: tuple[str, ...], factory: str | None) -> Contents:

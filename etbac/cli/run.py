@@ -87,7 +87,8 @@ def cli(
     latency = answers.latency_ms(seconds)
     shares = answers.exit_shares(chain.ids, result)
     rows = answers.rows(chain.manifest.task, source.names, result)
-    payload = {"rows": source.rows, "batches": len(seconds), "latency_ms": latency, "exits": shares}
+    engines_used = {"backend": chain.backend, "device": chain.device, "dtype": chain.dtype, "note": chain.note}
+    payload = {"rows": source.rows, "batches": len(seconds), "latency_ms": latency, "exits": shares, **engines_used}
     output.result(
         {**payload, **vars(certified), "samples": rows},
         answers.row_table(rows),

@@ -57,6 +57,27 @@ def test_a_directory_is_described_in_words(engines: Path) -> None:
     assert "inputs: x float32 [batch, 6]; scale float32 [6]; unread int64 [batch]" in printed
 
 
+def test_sets_of_engines_are_listed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path / "state"))
+    path = tmp_path / "engines"
+    assert contents(make_engine_dir(path).path)["engines"] == []
+    compile_ = ["compile", str(exit_model_file(tmp_path / "model.onnx")), "--engine-dir", str(path)]
+    for options in (["--dtype", "fp16", "--keep-fp32", "3"], ["--offline"]):
+        assert CliRunner().invoke(cli, [*compile_, *options]).exit_code == 0
+    sets = {each["folder"]: each for each in contents(path)["engines"]}
+    offline, half = sets["engines/onnxruntime-cpu-fp32"], sets["engines/onnxruntime-cpu-fp16"]
+    assert [(each["is_code"], each["built_here"], each["in_force"]) for each in (offline, half)] == [
+        (True, True, True),
+        (False, True, False),
+    ]
+    assert [each["format"] for each in half["segments"]] == ["fp32", "fp16", "fp16"]
+    engines = [*offline["segments"], offline["full"]]
+    assert sum(each["bytes"] for each in engines) == offline["bytes"] > 0
+    assert "onnxruntime fp32, onnxruntime fp16, onnxruntime fp16" in " ".join(inspect(path).stdout.split())
+    monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path / "somebody else"))
+    assert "no: used with --trust alone" in inspect(path).stdout
+
+
 def test_every_file_is_checked(engines: Path, tmp_path: Path) -> None:
     path = make_engine_dir(tmp_path / "engines").path
     next(path.glob("full.*")).write_bytes(b"changed")  # which loading a chain does not read
