@@ -43,7 +43,7 @@ def against_full(make: Callable[[], EngineDir], seconds: float) -> Row:
         whole = np.asarray(chain.full(batches[16]))
         answers = np.asarray(chain.run(batches[16], thresholds="off").prediction)
         gap = np.abs(answers - whole).max() / np.abs(whole).max()
-        profile = measure_chain(chain, SIZES, seconds, ERROR)
+        profile = measure_chain(chain, SIZES, seconds, ERROR, apart=False)
         stages = [
             {"batch": each.batch, "ran": sum(size > 0 for size in each.sizes), "ratio": each.ratio}
             | {"sum_ms": each.matrix_ms, "chain_ms": each.timing.median_ms, "exits": each.exits}

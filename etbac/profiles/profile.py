@@ -74,7 +74,7 @@ class Profile:
     @property
     def switching(self) -> float:
         """What an engine's latency is when others run in between ÷ when it runs again and again: the typical one."""
-        pairs = [(t.median_ms, s) for row in self.rows for t, s in zip(row.timings, row.steady_ms, strict=True)]
+        pairs = [(t.median_ms, s) for row in self.rows for t, s in zip(row.timings, row.steady_ms, strict=False)]
         return float(np.median([between / alone for between, alone in pairs])) if pairs else 1.0
 
     @property

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Mapping, Sequence
-from contextlib import ExitStack
+from contextlib import ExitStack, nullcontext
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
@@ -125,10 +125,12 @@ def measure_chain(
     progress: Progress = lambda done: None,
     beside: Chain | None = None,
     partly: Partial | None = None,
+    apart: bool = True,
 ) -> Profile:
     """As `profile`, of a chain that is loaded, with the engines of another `beside`; nothing is written.
 
-    `partly` holds the runs of an interrupted measurement, and gets those of this one.
+    `partly` holds the runs of an interrupted measurement, and gets those of this one. Without `apart` neither heads and
+    gathers nor runs one after the other are measured.
     """
     begun = time.perf_counter()
     sizes = check_sizes(batch_sizes, chain.manifest.max_batch)
@@ -138,7 +140,7 @@ def measure_chain(
         (way, size): spread(shares, chain.ids, size) for way, shares in _ways_to_leave(chain).items() for size in sizes
     }
     before, keep, spent = (partly.taken, partly.keep, partly.seconds) if partly else ({}, _nothing, 0.0)
-    with pieces(chain) as parts:
+    with pieces(chain) if apart else nullcontext([]) as parts:
         engines = _engines(chain, batches, parts)
         calls: dict[_Key, Callable[[], Any]] = {
             **engines.calls,
@@ -149,12 +151,17 @@ def measure_chain(
         left = max(budget_s - spent, 0.0) or 1e-9
         taken = measure(calls, left, target_error, progress=progress, before=before, keep=keep)
         chains = set(forced)
-        alone = {key: steady(call) for key, call in calls.items() if key not in chains}
+        alone = {key: steady(call) for key, call in calls.items() if key not in chains} if apart else {}
     timings = {key: Timing.of(milliseconds) for key, milliseconds in taken.items()}
 
     def rows(names: Mapping[str, int]) -> tuple[Row, ...]:
         return tuple(
-            Row(name, exit_id, tuple(timings[name, size] for size in sizes), tuple(alone[name, size] for size in sizes))
+            Row(
+                name,
+                exit_id,
+                tuple(timings[name, size] for size in sizes),
+                tuple(alone[name, size] for size in sizes) if apart else (),
+            )
             for name, exit_id in names.items()
         )
 
