@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Mapping, Sequence
-from contextlib import ExitStack, nullcontext
+from contextlib import ExitStack
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
@@ -140,7 +140,8 @@ def measure_chain(
         (way, size): spread(shares, chain.ids, size) for way, shares in _ways_to_leave(chain).items() for size in sizes
     }
     before, keep, spent = (partly.taken, partly.keep, partly.seconds) if partly else ({}, _nothing, 0.0)
-    with pieces(chain) if apart else nullcontext([]) as parts:
+    with ExitStack() as stack:
+        parts = stack.enter_context(pieces(chain)) if apart else []
         engines = _engines(chain, batches, parts)
         calls: dict[_Key, Callable[[], Any]] = {
             **engines.calls,

@@ -29,5 +29,5 @@ def profile(path: Path) -> None:
 def plan(path: Path) -> None:
     with tempfile.TemporaryDirectory() as elsewhere:
         data = Path(elsewhere) / "data.npz"
-        np.savez(data, **make_inputs(64))
+        np.savez(data, **make_inputs(800))
         make_plan(path, 0.9, data=data, metric="agreement", uncertified=True)
