@@ -20,7 +20,6 @@ from rich.console import Console
 from rich.table import Table
 
 from benchmarks import baselines, data
-from benchmarks.latency import FEWEST_FOR_P99, Timings, measure, random_batches
 from benchmarks.measures import Measure, at_least, at_most, verdict
 from etbac.contract import FULL_MODEL_ID
 from etbac.frontend.load import load_model
@@ -28,6 +27,7 @@ from etbac.models import checkpoint as checkpoints
 from etbac.passes.exit_model import ExitModel
 from etbac.planner.guarantee import exact_test
 from etbac.profiles.profiler import measure_chain
+from etbac.profiles.race import FEWEST_FOR_P99, Timings, measure, random_batches
 from etbac.runtime.chain import Chain, load
 from etbac.runtime.results import StageRun
 
