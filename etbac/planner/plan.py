@@ -32,6 +32,7 @@ from etbac.runtime.chain import Chain, load
 
 BATCH_SIZE = 16
 TEST = "betting"
+NOT_READ = "the certify set was not read"
 
 Bar = Callable[[str, int], Callable[[int], None]]
 """(what is being done, its whole) -> a function that takes what has been done since."""
@@ -47,6 +48,7 @@ def plan(
     test: str = TEST,
     batch_size: int | None = None,
     uncertified: bool = False,
+    read: bool = True,
     seed: int = 0,
     backend: str | None = None,
     dtype: str | None = None,
@@ -63,7 +65,8 @@ def plan(
     "exact", which counts losses alone. `backend`, `dtype`, `trust`: which engines, see `load`.
 
     Raises EtbacError, and changes nothing, where the precision cannot be certified; with `uncertified` the search
-    set's plan is put in force instead, marked and with the reason.
+    set's plan is put in force instead, marked and with the reason; without `read` it always is, and the certify set is
+    not looked at.
     """
     check_precision(precision)
     check_delta(delta)
@@ -80,8 +83,8 @@ def plan(
         whole = passes(goal.metric) * len(search_set)
         search = collect_once(chain, search_set, goal.metric, progress=bar("search set", whole))
         costs = stage_costs(profile.matrix, batch, np.arange(search.n + 1) / search.n)
-        outcome = _certified(chain, certify_set, goal, search, costs, bar)
-        if outcome.reason is not None and not uncertified:
+        outcome = _certified(chain, certify_set, goal, search, costs, bar) if read else _Outcome(reason=NOT_READ)
+        if outcome.reason is not None and read and not uncertified:
             raise EtbacError(outcome.reason)
         chosen = outcome.candidate or cheapest(search, costs, int((1 - precision) * search.n_right))
         made = Plan(
