@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import random
 import shutil
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import numpy as np
@@ -20,7 +20,12 @@ from etbac.engine_dir import EngineDir
 from etbac.errors import EngineDirError
 
 OWN_FILES = {"notes.txt": b"mine", "plans/mine.json": b"mine too", "segment-00.onnx": b"also mine"}
-COMMANDS: dict[str, Command] = {"compile": commands.compile, "profile": commands.profile, "plan": commands.plan}
+COMMANDS: dict[str, Command] = {
+    "compile": commands.compile,
+    "profile": commands.profile,
+    "plan": commands.plan,
+    "engines": commands.engines,
+}
 POINTS = 10
 """Points tried of each command in the default suite; all of them are in the long one."""
 
@@ -34,6 +39,13 @@ def before(tmp_path_factory: pytest.TempPathFactory) -> Path:
     for name, content in OWN_FILES.items():
         (path / name).write_bytes(content)
     return path
+
+
+@pytest.fixture(scope="module", autouse=True)
+def own_key(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
+    with pytest.MonkeyPatch.context() as patched:
+        patched.setenv("XDG_STATE_HOME", str(tmp_path_factory.mktemp("state")))
+        yield
 
 
 @pytest.mark.parametrize("name", COMMANDS)
@@ -64,6 +76,17 @@ def test_a_first_build_that_is_killed_leaves_nothing_that_loads(tmp_path: Path) 
         commands.compile(path)
         assert_whole(path)
         assert_nothing_left_over(path)
+
+
+def test_a_set_beside_another_that_is_killed_leaves_the_other(tmp_path: Path) -> None:
+    commands.engines(tmp_path / "engines")
+    points = count_points(commands.engines, Path(shutil.copytree(tmp_path / "engines", tmp_path / "counted")))
+    for point in random.Random(0).sample(range(1, points + 1), POINTS):
+        path = Path(shutil.copytree(tmp_path / "engines", tmp_path / str(point)))
+        kill_at(commands.engines, path, point)
+        assert_whole(path)
+        sets = {engines.folder: engines for engines in EngineDir.open(path).engine_sets().values()}
+        assert sets["engines/onnxruntime-cpu-fp32"].is_built_here()
 
 
 def check_points(command: Command, before: Path, tmp_path: Path, choose: Callable[[list[int]], list[int]]) -> None:

@@ -161,7 +161,7 @@ class BoundRunner(OnnxRuntimeRunner):
             if isinstance(value, BoundTensor):
                 binding.bind_ortvalue_input(name, value.value)
             else:
-                binding.bind_cpu_input(name, np.ascontiguousarray(value))
+                binding.bind_cpu_input(name, np.asarray(value, order="C"))  # a scalar stays one
         for name in outputs:
             binding.bind_output(name, self._device)
         session.run_with_iobinding(binding)

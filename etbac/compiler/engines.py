@@ -13,7 +13,7 @@ from etbac.backends import registry
 from etbac.backends.interface import Arrays, Backend, BuildOptions
 from etbac.compiler.serialization import Stored, add_models
 from etbac.contract import SegmentContract, TensorSpec
-from etbac.engine_dir import EngineDir, EngineEntry, EngineSet, Writer
+from etbac.engine_dir import EngineDir, EngineEntry, EngineSet, Writer, signature
 from etbac.engine_dir.names import folder_of_set, without_hash
 from etbac.errors import BackendRefusal, EngineDirError, EtbacError, InputError, UsageError
 from etbac.formats import formats_of, typed
@@ -65,7 +65,8 @@ class Built:
 
 def require_possible(options: EngineOptions, exit_ids: Sequence[int], inputs: tuple[TensorSpec, ...]) -> None:
     """Raise what can be known before any work is done: UsageError for a backend, format or exit that there is not,
-    InputError for `calibration` that does not fit the model's `inputs`, EtbacError where the backend cannot build here.
+    InputError for `calibration` that does not fit the model's `inputs`, EtbacError where the backend cannot build here
+    or its engines cannot be signed.
     """
     backend = registry.get(options.backend)
     backend.device(options.dtype)
@@ -79,6 +80,8 @@ def require_possible(options: EngineOptions, exit_ids: Sequence[int], inputs: tu
     found = backend.available()
     if not found.usable:
         raise EtbacError(f"backend {backend.name} cannot build here: {found.sentence}")
+    if options.offline or not backend.runs_sources:
+        signature.sign(b"")  # without a key there is an error now, not after minutes of building
 
 
 def build_engines(

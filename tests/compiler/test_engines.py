@@ -13,11 +13,13 @@ import pytest
 from support.small_network import make_images, make_network
 
 from etbac.compiler import Compiled, CompileOptions, EngineOptions, compile_model
-from etbac.engine_dir import EngineDir, sealed
+from etbac.contract import Plan
+from etbac.engine_dir import EngineDir, sealed, write_plan
 from etbac.errors import BackendRefusal, EngineDirError, EtbacError, UsageError
 from etbac.frontend.load import LoadOptions, load_model
 from etbac.frontend.torch_export import from_module
 from etbac.passes.exit_model import ExitModel
+from etbac.runtime.certificate import made_with, standing
 from etbac.runtime.chain import load
 from etbac.verification.engines import compare_engines
 
@@ -329,3 +331,38 @@ def test_a_source_that_is_found_again_is_the_one_with_todays_weights_file(compil
     with load(made.engine_dir.path) as chain:
         assert chain.note is None
         chain.warm([1, 2])
+
+
+def test_other_ranges_make_other_engines(compiled):
+    compiled(INT8)
+    assert misses(compiled(INT8)) == [None] * 4
+    again = misses(compiled(replace(INT8, calibration={"image": 3 * make_images(64)["image"]})))
+    assert again[0] == "the segment has changed"
+    assert again[-1] is None
+
+
+def test_another_way_of_building_builds_again(compiled, monkeypatch):
+    compiled()
+    monkeypatch.setattr("etbac.backends.tensorrt.backend.RECIPE", "another")
+    assert misses(compiled()) == ["recipe was 1, is another"] * 4
+
+
+def test_without_a_key_nothing_is_built(compiled, monkeypatch, tmp_path):
+    (tmp_path / "file").touch()
+    monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path / "file"))
+    monkeypatch.setattr("etbac.backends.tensorrt.backend.TensorRtBackend.build", lambda *_: pytest.fail("built"))
+    with pytest.raises(EtbacError, match=r"which cannot be written \(Not a directory\); set XDG_STATE_HOME"):
+        compiled()
+
+
+def test_a_certificate_of_one_set_does_not_hold_for_another(compiled):
+    path = compiled(INT8).engine_dir.path
+    with load(path) as chain:
+        plan = Plan((1, 2), {1: 0.5}, 0.99, certified=True, certificate=made_with(chain))
+        write_plan(chain.engine_dir, "onnxruntime-cpu-int8", plan)
+    for dtype, certified in (("int8", True), ("fp32", False)):
+        with load(path, dtype=dtype) as chain:
+            assert standing(chain).certified is certified
+    compiled(replace(INT8, keep_fp32="1"))
+    with load(path) as chain:
+        assert "certified with other segments" in str(standing(chain).reason)

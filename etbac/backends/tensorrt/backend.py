@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from etbac.backends.interface import MAX_BATCH, Availability, BuildOptions, Engine, Int8Options
+from etbac.backends.tensorrt.build import RECIPE
 from etbac.backends.tensorrt.cuda import first_gpu
 from etbac.backends.tensorrt.flavour import FULL, RTX, Flavour, UnusableError, installed_version, load, require_polygraphy
 from etbac.errors import EtbacError, UsageError
@@ -63,6 +64,7 @@ class TensorRtBackend:
         gpu = None if self.flavour.portable else first_gpu()
         return {
             "builder": f"{self.name} {load(self.flavour).__version__}",
+            "recipe": RECIPE,
             "device": gpu.device if gpu else ANY,
             "gpu": gpu.name if gpu else ANY,
             "driver": gpu.driver if gpu else ANY,

@@ -17,6 +17,8 @@ from etbac.errors import BackendRefusal, EtbacError
 Compatible = frozenset[str]
 """Words of ETBAC_TENSORRT_COMPATIBLE: "version", "hardware"."""
 
+RECIPE = "1"
+"""Raised when the same source and options lead to other engines than before, which are then built again."""
 WHAT_TO_DO = "--fallback runs this segment on ONNX Runtime"
 
 
