@@ -6,6 +6,7 @@ import functools
 import hashlib
 import os
 import sys
+import threading
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -202,7 +203,10 @@ def device_here() -> str:
     return "cuda"
 
 
-@functools.cache
+_setting_up = threading.Lock()
+_pool: ThreadPool | None = None
+
+
 def thread_pool() -> ThreadPool:
     """Set up this process's thread pool on the first call; the same answer ever after.
 
@@ -210,6 +214,13 @@ def thread_pool() -> ThreadPool:
     so all sessions share one. ONNX Runtime then refuses sessions that ask for a pool of their own: where the program
     has imported onnxruntime by itself, and may make such sessions, its pool is left alone.
     """
+    global _pool
+    with _setting_up:  # a second thread would take the first one's import for the program's
+        _pool = _pool or _set_up_pool()
+        return _pool
+
+
+def _set_up_pool() -> ThreadPool:
     programs_own = "onnxruntime" in sys.modules
     threads = thread_count()
     ort = _onnxruntime()

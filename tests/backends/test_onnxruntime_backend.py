@@ -111,6 +111,26 @@ def test_bound_outputs_stay_where_they_are_and_go_into_the_next_run(first_segmen
     assert np.array_equal(np.asarray(again[0]), np.asarray(plain[0]))
 
 
+def test_threads_that_load_at_once_share_the_one_pool(engines: Path) -> None:
+    code = """
+    import threading
+    import etbac
+    from etbac.backends.onnxruntime_backend import thread_pool
+    together, found = threading.Barrier(4), []
+    def load():
+        together.wait()
+        with etbac.load(engines) as chain:
+            found.append((thread_pool().shared, chain.run(inputs).exit_id.tolist()))
+    threads = [threading.Thread(target=load) for _ in range(4)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    print(found)
+    """
+    assert run_in_a_new_process(code, engines) == str([(True, [0, 0])] * 4)
+
+
 def test_failures_name_the_file_on_one_line(first_segment: Path, tmp_path: Path) -> None:
     damaged = tmp_path / "damaged.onnx"
     damaged.write_bytes(b"no model")
