@@ -136,6 +136,8 @@ def cli(
     compiled = compile_model(exit_model, engine_dir, options)
     if compiled.dropped_plan:
         output.note("the plan in force was for other segments and is dropped")
+    for folder in compiled.dropped_sets:
+        output.note(f"{folder} was built of other segments and is dropped")
     for_ranges = calibration is not None and data is not None and data.is_file()  # a plan needs samples of its own
     plan = None if no_plan else _first_plan(compiled, None if for_ranges else data, output)
     output.result(_payload(compiled, plan), *_text(compiled, plan, explain))

@@ -61,8 +61,8 @@ class CompileOptions:
 @dataclass(frozen=True)
 class Compiled:
     """What a compilation made: the directory, the model with its gates and the segments that it was cut into, how the
-    chain compared, what became of each engine (nothing was built where the portable sources are all), and whether a
-    plan was dropped."""
+    chain compared, what became of each engine (nothing was built where the portable sources are all), and what was
+    dropped since it was of other segments: the plan in force, and the folders of engines."""
 
     engine_dir: EngineDir
     exit_model: ExitModel
@@ -70,6 +70,7 @@ class Compiled:
     report: Report
     built: Sequence[Built]
     dropped_plan: bool
+    dropped_sets: Sequence[str]
 
 
 def compile(
@@ -116,7 +117,9 @@ def compile_model(exit_model: ExitModel, path: Path, options: CompileOptions) ->
             report = verify_chain(chain, reference, draws, sorted({*BATCHES, options.max_batch})).require()
             manifest, built = _with_engines(writer, written, chain, options)
         committed = writer.commit(manifest)
-        return Compiled(committed, exit_model, written.segments, report, built, writer.dropped_plan)
+        return Compiled(
+            committed, exit_model, written.segments, report, built, writer.dropped_plan, writer.dropped_sets
+        )
 
 
 def _with_engines(

@@ -57,6 +57,8 @@ class Writer:
         """What is in force; None in a new directory, or where the manifest cannot be read (a rebuild mends that)."""
         self.dropped_plan = False
         """Whether a commit changed a segment, so that the plan in force before it holds no more."""
+        self.dropped_sets: tuple[str, ...] = ()
+        """Folders of the engines that a commit dropped for the same reason."""
         self._storage = Storage(self.path)
         self._added: dict[str, str] = {}
 
@@ -151,6 +153,7 @@ class Writer:
         self.dropped_plan = (
             self.manifest is not None and self.manifest.plan is not None and staged.manifest.plan is None
         )
+        self.dropped_sets = tuple(sorted(_folders_of_sets(self.manifest) - _folders_of_sets(staged.manifest)))
         self.manifest = staged.manifest
         self._added = {}
         return staged
@@ -253,6 +256,10 @@ def _still_in_force(writer: Writer, engine_dir: EngineDir) -> Manifest:
 def _files_of_models(manifest: Manifest) -> list[str]:
     """The segments' and the full model's: plans, profiles and engines are of these."""
     return [*(entry.file for entry in manifest.segments), manifest.full]
+
+
+def _folders_of_sets(manifest: Manifest | None) -> set[str]:
+    return set() if manifest is None else {names.folder(name) for name in manifest.files if names.is_set(name)}
 
 
 def _referred(manifest: Manifest) -> list[str]:

@@ -44,9 +44,9 @@ class Chain:
     Inputs are arrays by name: all that the model has, also those that nothing reads. More rows than the directory's
     `max_batch` are run in parts, with the same answers. An InputError names the input that does not fit.
 
-    `stages` are the engines in order and `ids` their exits, 0 last; `backend`, `device` and `dtype` what they were
-    built for, as `selection` has it; `sources` the SHA-256 of each segment's source; `note` says where these are not
-    the engines in force.
+    `stages` are the engines in order and `ids` their exits, 0 last; `backend`, `device` and `dtype` what runs
+    them, where and how, as `selection` has it; `sources` the SHA-256 of each segment's source; `note` says where these
+    are not the engines in force.
     """
 
     def __init__(self, engine_dir: EngineDir, selection: Selection | None = None) -> None:

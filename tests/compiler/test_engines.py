@@ -168,6 +168,8 @@ def test_sets_stand_beside_each_other_until_the_chain_changes(compiled):
 
     changed = compiled(EngineOptions(), exits=[2])
     assert changed.engine_dir.engine_sets() == {}
+    assert set(changed.dropped_sets) == folders
+    assert made.dropped_sets == ()
     left = [path for path in (changed.engine_dir.path / "engines").rglob("*") if path.is_file()]
     assert left == []
 
