@@ -10,9 +10,10 @@ from pathlib import Path
 import pytest
 from support.two_blocks import exit_model_file
 
+import etbac
 from etbac.compiler import Compiled, CompileOptions, EngineOptions, compile_model
 from etbac.engine_dir import EngineDir, EngineSet, Writer, sealed
-from etbac.errors import EngineDirError, EtbacError
+from etbac.errors import EngineDirError, EtbacError, UsageError
 from etbac.frontend.load import LoadOptions, load_model
 from etbac.runtime.chain import load
 
@@ -170,3 +171,11 @@ def test_engines_for_smaller_batches_than_the_chains_are_not_used(compiled, monk
     monkeypatch.setattr("etbac.backends.tensorrt.backend.TensorRtBackend.unfit", lambda self, made_for: None)
     with pytest.raises(EtbacError, match="built for batches of up to 4, and this chain runs up to 8"):
         load(made.path, backend="tensorrt-rtx")
+
+
+def test_python_builds_what_the_command_line_does(tmp_path):
+    made = etbac.compile(exit_model_file(tmp_path / "model.onnx"), tmp_path / "engines", offline=True)
+    (engines,) = made.engine_sets().values()
+    assert engines.is_code
+    with pytest.raises(UsageError, match="--dim length: there is no such dynamic dimension"):
+        etbac.compile(tmp_path / "model.onnx", tmp_path / "engines", dims={"length": (1, 2, 4)})

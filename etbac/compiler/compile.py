@@ -86,18 +86,20 @@ def compile(
     keep_fp32: str | None = None,
     fallback: bool = False,
     calibration: Inputs | None = None,
+    dims: Mapping[str, tuple[int, int, int]] | None = None,
+    offline: bool = False,
     max_batch: int = MAX_BATCH,
 ) -> EngineDir:
     """Compile `model` into `engine_dir` and return it.
 
     `model`: a model file, `package.module:factory`, or what `attach_exits` returned (then `example_inputs`, arrays or
     tensors by name with two rows or more, are needed). `exits`: ids to keep, None for all. `gates`: by exit id;
-    the other exits have `gate`, or the default one. `backend`, `dtype`, `keep_fp32`, `fallback`, `calibration`: see
-    EngineOptions. Raises EtbacError, with whatever was in `engine_dir` unchanged; VerificationError where the chain
+    the other exits have `gate`, or the default one. `backend`, `dtype`, `keep_fp32`, `fallback`, `calibration`,
+    `dims`, `offline`: see EngineOptions. Raises EtbacError, with whatever was in `engine_dir` unchanged; VerificationError where the chain
     is not the model.
     """
     load = LoadOptions(example_inputs=example_inputs)
-    engines = EngineOptions(backend, dtype, keep_fp32, fallback, calibration)
+    engines = EngineOptions(backend, dtype, keep_fp32, fallback, calibration, dims or {}, offline)
     options = CompileOptions(exits=exits, gate=gate, gates=gates or {}, engines=engines, max_batch=max_batch, load=load)
     return compile_model(_exit_model(model, load), Path(engine_dir), options).engine_dir
 
