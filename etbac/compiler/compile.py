@@ -95,8 +95,8 @@ def compile(
     `model`: a model file, `package.module:factory`, or what `attach_exits` returned (then `example_inputs`, arrays or
     tensors by name with two rows or more, are needed). `exits`: ids to keep, None for all. `gates`: by exit id;
     the other exits have `gate`, or the default one. `backend`, `dtype`, `keep_fp32`, `fallback`, `calibration`,
-    `dims`, `offline`: see EngineOptions. Raises EtbacError, with whatever was in `engine_dir` unchanged; VerificationError where the chain
-    is not the model.
+    `dims`, `offline`: see EngineOptions. Raises EtbacError, with whatever was in `engine_dir` unchanged;
+    VerificationError where the chain is not the model.
     """
     load = LoadOptions(example_inputs=example_inputs)
     engines = EngineOptions(backend, dtype, keep_fp32, fallback, calibration, dims or {}, offline)
