@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 from etbac._version import __version__
 
 if TYPE_CHECKING:
-    from etbac.compiler import compile
+    from etbac.compiler import compile, optimize
     from etbac.models.attach import attach_exits
     from etbac.models.training import train
     from etbac.planner.plan import plan
@@ -18,12 +18,13 @@ if TYPE_CHECKING:
     from etbac.runtime.chain import load
     from etbac.verification import verify
 
-__all__ = ["__version__", "attach_exits", "compile", "load", "plan", "profile", "train", "verify"]
+__all__ = ["__version__", "attach_exits", "compile", "load", "optimize", "plan", "profile", "train", "verify"]
 
 _HOMES = {
     "attach_exits": "etbac.models.attach",
     "compile": "etbac.compiler",
     "load": "etbac.runtime.chain",
+    "optimize": "etbac.compiler",
     "plan": "etbac.planner.plan",
     "profile": "etbac.profiles.profiler",
     "train": "etbac.models.training",

@@ -9,7 +9,17 @@ import etbac
 
 
 def test_the_public_names_are_these() -> None:
-    assert etbac.__all__ == ["__version__", "attach_exits", "compile", "load", "plan", "profile", "train", "verify"]
+    assert etbac.__all__ == [
+        "__version__",
+        "attach_exits",
+        "compile",
+        "load",
+        "optimize",
+        "plan",
+        "profile",
+        "train",
+        "verify",
+    ]
     assert set(etbac.__all__) <= set(dir(etbac))
 
 

@@ -11,6 +11,7 @@ from etbac._version import __version__
 COMMANDS = {
     "train": "train exits on a frozen trunk and save a checkpoint",
     "compile": "split a model at its exits and build the chain",
+    "optimize": "compile, measure, keep the exits that pay, certify",
     "profile": "measure the inference time matrix",
     "plan": "choose exits and thresholds at a precision, and certify them",
     "run": "run inputs through the chain",

@@ -1,0 +1,158 @@
+"""From a model to a chain of the exits that pay, certified once, as it was rebuilt."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from etbac.compiler.compile import Compiled, CompileOptions, compile_model
+from etbac.contract import Plan
+from etbac.engine_dir import EngineDir
+from etbac.errors import UsageError
+from etbac.frontend.load import load_model
+from etbac.passes.exit_model import ExitModel
+from etbac.planner.plan import plan
+from etbac.planner.samples import load_search_and_certify
+from etbac.profiles.profiler import BUDGET_S, profile
+from etbac.profiles.race import FEWEST_FOR_P99, Timings, measure, random_batches
+from etbac.runtime.chain import load
+
+WARM_UP = 20
+BATCHES = 400
+
+Note = Callable[[str], None]
+Bar = Callable[[str, int], Callable[[int], None]]
+
+
+@dataclass(frozen=True)
+class Optimized:
+    """The rebuilt chain, the exits that were tried, its plan, and chain against full model on the search set."""
+
+    compiled: Compiled
+    tried: tuple[int, ...]
+    plan: Plan
+    timings: Timings
+
+    @property
+    def full_ms(self) -> float | None:
+        """The full model's batch as the matrix has it."""
+        predicted = self.plan.predicted.get(self.plan.search["batch_size"], {})
+        return predicted.get("full_ms")
+
+    @property
+    def figures(self) -> dict[str, float | None]:
+        """Milliseconds of a batch, ratios to the full model; p99 only from 2,000 batches on."""
+        timings, batches = self.timings, len(self.timings.seconds["chain"])
+        enough = batches >= FEWEST_FOR_P99
+        predicted = self.plan.predicted.get(self.plan.search["batch_size"], {})
+        cut = self.plan.search["static_cut"]
+        size = str(self.plan.search["batch_size"])
+        return {
+            "batches": batches,
+            "predicted_ms": predicted.get("chain_ms"),
+            "measured_ms": timings.mean("chain") * 1e3,
+            "full_ms": timings.mean("full") * 1e3,
+            "ratio": timings.ratio("chain", "full"),
+            "p90_ratio": timings.quantile("chain", 0.9) / timings.quantile("full", 0.9),
+            "p99_ratio": timings.quantile("chain", 0.99) / timings.quantile("full", 0.99) if enough else None,
+            "p99_ratio_bound": timings.p99_ratio_bound("chain", "full") if enough else None,
+            "static_cut_ms": None if cut is None else cut["predicted"].get(size),
+        }
+
+
+def optimize(
+    model: str | Path,
+    engine_dir: str | Path = "engines",
+    precision: float = 0.9968,
+    *,
+    options: CompileOptions | None = None,
+    **planning: Any,
+) -> Optimized:
+    """Compile the model file `model` with all its exits, measure, choose the exits that pay, rebuild with those alone,
+    and certify the rebuilt chain: the certify set is read once.
+
+    `options`: exits to choose from, engines and all else of the compilation. `planning`: as of `optimize_model`.
+    """
+    options = options or CompileOptions()
+    return optimize_model(lambda: (load_model(str(model), options.load), options), engine_dir, precision, **planning)
+
+
+def optimize_model(
+    read: Callable[[], tuple[ExitModel, CompileOptions]],
+    engine_dir: str | Path,
+    precision: float = 0.9968,
+    *,
+    data: Path | None = None,
+    metric: str | None = None,
+    batch_size: int | None = None,
+    uncertified: bool = False,
+    budget_s: float = BUDGET_S,
+    batches: int = BATCHES,
+    note: Note = lambda sentence: None,
+    bar: Bar = lambda name, whole: lambda done: None,
+) -> Optimized:
+    """As `optimize`, of what `read` gives: a model and how to compile it, read anew for every compilation.
+
+    `data`, `metric`, `batch_size`, `uncertified`: see `plan`. `budget_s`: of each profile. `batches`: how many are
+    raced against the full model at the end, 2,000 or more for a p99. Raises EtbacError where the precision cannot be
+    certified (the rebuilt chain stays, without a certificate), and as `compile_model` does.
+    """
+    path = Path(engine_dir)
+    planning: dict[str, Any] = {"data": data, "metric": metric, "batch_size": batch_size, "note": note, "bar": bar}
+    exit_model, options = read()
+    compiled = compile_model(exit_model, path, options)
+    tried = compiled.engine_dir.manifest.exits
+    note(f"compiled with exits {_listed(tried)}; measuring")
+    profile(path, budget_s=budget_s, note=note)
+    chosen = tuple(plan(path, precision, read=False, **planning).thresholds)
+    if not chosen:
+        note("no exit pays: every sample is to take the whole chain")
+    if chosen and chosen != tried:
+        note(f"exits that pay: {_listed(chosen)}; rebuilding with those alone")
+        exit_model, options = read()
+        gates = {exit_id: gate for exit_id, gate in options.gates.items() if exit_id in chosen}
+        compiled = compile_model(exit_model, path, replace(options, exits=chosen, gates=gates))
+        profile(path, budget_s=budget_s, note=note)
+    made = plan(path, precision, uncertified=uncertified, **planning)
+    return Optimized(compiled, tried, made, race(path, data, made.search["batch_size"], batches))
+
+
+def exits_of_plan(path: Path) -> tuple[tuple[int, ...], Plan]:
+    """The exits that the plan in force uses, and the plan. A UsageError where there is none, or it uses none."""
+    made = EngineDir.open(path).plan
+    if made is None:
+        raise UsageError(f"--plan: {path} has no plan; make one with etbac plan")
+    chosen = tuple(exit_id for exit_id in made.exits if exit_id in made.thresholds)
+    if not chosen:
+        raise UsageError(f"--plan: the plan of {path} lets nobody leave early, so there is no exit to keep")
+    return chosen, made
+
+
+def race(path: Path, data: Path | None, batch_size: int, batches: int) -> Timings:
+    """Chain and full model on the same random batches of the search set, in turn."""
+    with load(path) as chain:
+        samples, _ = load_search_and_certify(chain.engine_dir, data, seed=0)
+        drawn = random_batches(_batched(samples.inputs, chain.manifest.inputs), batch_size, batches + WARM_UP)
+        fixed = {spec.name: samples.inputs[spec.name] for spec in chain.manifest.inputs if spec.batch_axis is None}
+
+        def whole(batch: Mapping[str, Any]) -> dict[str, Any]:
+            axes = {spec.name: spec.batch_axis for spec in chain.manifest.inputs}
+            return {**{name: np.moveaxis(array, 0, axes[name] or 0) for name, array in batch.items()}, **fixed}
+
+        rows = {"chain": lambda batch: chain.run(whole(batch)), "full": lambda batch: chain.full(whole(batch))}
+        return measure(rows, drawn, WARM_UP)
+
+
+def _batched(inputs: Mapping[str, Any], specs: Any) -> dict[str, Any]:
+    """Inputs that have rows, rows first."""
+    return {
+        spec.name: np.moveaxis(inputs[spec.name], spec.batch_axis, 0) for spec in specs if spec.batch_axis is not None
+    }
+
+
+def _listed(exits: tuple[int, ...]) -> str:
+    return ", ".join(map(str, exits))

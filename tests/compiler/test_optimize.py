@@ -1,0 +1,98 @@
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+from click.testing import CliRunner
+from support.two_blocks import exit_model_file, make_inputs, make_weights, reference
+
+import etbac
+from etbac.cli.main import cli
+from etbac.compiler import optimize
+from etbac.engine_dir import EngineDir
+from etbac.errors import EtbacError
+from etbac.profiles import profiler
+
+EXITS = (3, 7)
+
+
+@pytest.fixture(autouse=True)
+def short(monkeypatch, tmp_path: Path) -> None:
+    monkeypatch.setattr(profiler, "SHORT_BUDGET_S", 0.05)
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+
+
+@pytest.fixture
+def model(tmp_path: Path) -> Path:
+    return exit_model_file(tmp_path / "model.onnx")
+
+
+@pytest.fixture
+def data(tmp_path: Path) -> Path:
+    """The full model's own answers as labels."""
+    inputs = make_inputs(3_000, seed=1)
+    labels = reference(make_weights(), inputs).answers[-1].argmax(-1)
+    np.savez(tmp_path / "data.npz", **inputs, labels=labels)
+    return tmp_path / "data.npz"
+
+
+def made(model: Path, data: Path, precision: float = 0.5, **options):
+    return optimize(model, model.parent / "engines", precision, data=data, budget_s=0.05, batches=30, **options)
+
+
+def test_the_chain_that_stays_has_the_exits_of_its_plan_and_one_reading(model, data):
+    done = made(model, data)
+    directory = EngineDir.open(model.parent / "engines")
+    assert done.tried == EXITS
+    assert set(done.plan.thresholds) <= set(directory.manifest.exits)
+    assert done.plan.certified
+    assert list(directory.readings().values()) == [1]
+    with etbac.load(directory.path) as chain:
+        assert chain.plan == done.plan
+        assert done.plan.certificate is not None
+        assert done.plan.certificate["segments"] == list(chain.sources)
+    assert done.figures["batches"] == 30
+    assert done.figures["p99_ratio"] is None
+
+
+def test_a_precision_that_cannot_be_certified_is_an_error(model, data):
+    with pytest.raises(EtbacError, match="certif"):
+        made(model, data, precision=0.99999)
+    assert EngineDir.open(model.parent / "engines").manifest.segments
+
+
+def test_the_command_prints_predicted_beside_measured(model, data):
+    command = ["optimize", str(model), "--engine-dir", str(model.parent / "engines"), "--data", str(data)]
+    command += ["--precision", "0.5", "--budget", "0.05", "--batches", "30"]
+    done = CliRunner().invoke(cli, command)
+    assert done.exit_code == 0, done.output
+    for word in ("predicted", "measured", "full model", "certified ≥ 0.5 at 95% confidence"):
+        assert word in done.output
+    found = json.loads(CliRunner().invoke(cli, [*command, "--json"]).stdout)
+    assert found["plan"]["certified"]
+    assert found["figures"]["measured_ms"] > 0
+
+
+def test_compile_plan_keeps_the_exits_that_the_plan_uses(model, data):
+    engines = model.parent / "engines"
+    common = ["compile", str(model), "--engine-dir", str(engines)]
+    run = CliRunner().invoke
+    assert (
+        "has no plan" in run(cli, [*common[:2], "--engine-dir", str(engines), "--plan"]).output or not engines.exists()
+    )
+    assert run(cli, common).exit_code == 0
+    assert "has no plan; make one with etbac plan" in run(cli, [*common, "--plan"]).output
+    before = etbac.plan(engines, 0.5, data=data)
+    used = tuple(exit_id for exit_id in EXITS if exit_id in before.thresholds)
+    done = run(cli, [*common, "--plan", "--data", str(data)])
+    if not used:
+        assert "lets nobody leave early" in done.output
+        return
+    assert done.exit_code == 0, done.output
+    directory = EngineDir.open(engines)
+    assert directory.manifest.exits == used
+    assert directory.plan is not None
+    assert directory.plan.certified
+    assert "leave --exits and --no-plan out" in run(cli, [*common, "--plan", "--no-plan"]).output
