@@ -17,6 +17,7 @@ COMMANDS = {
     "run": "run inputs through the chain",
     "monitor": "say whether samples are still like those that were certified",
     "verify": "compare the chain with the full model",
+    "report": "write a page: latency, precision, exits, harm and the matrix",
     "inspect": "say what a directory, checkpoint or ONNX file holds",
     "doctor": "say what this machine can run",
 }

@@ -14,6 +14,7 @@ from etbac.engine_dir.writer import (
     count_reading,
     write_plan,
     write_profile,
+    write_report,
     write_statistics,
 )
 
@@ -27,5 +28,6 @@ __all__ = [
     "count_reading",
     "write_plan",
     "write_profile",
+    "write_report",
     "write_statistics",
 ]

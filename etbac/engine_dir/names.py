@@ -7,6 +7,7 @@ from pathlib import PurePosixPath
 
 MANIFEST = "manifest.json"
 READINGS = "readings.json"
+REPORT = "report.html"
 LOCK = ".lock"
 TEMPORARY = ".etbac-tmp"
 FOLDERS = ("plans", "profiles", "statistics", "engines/*")

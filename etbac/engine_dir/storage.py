@@ -80,6 +80,14 @@ class Storage:
             os.unlink(path)
 
 
+def write_whole(path: Path, data: bytes) -> None:
+    """Write a file outside any engine directory so that what stood there is replaced at once, or not at all."""
+    storage = Storage(path.parent)
+    storage.remove(path.with_name(path.name + TEMPORARY))
+    temporary, _ = storage.write_temporary(path.name, [data])
+    storage.put_in_place(temporary, path.name)
+
+
 def _write_all(file: int, data: memoryview) -> None:
     while data:
         data = data[os.write(file, data) :]

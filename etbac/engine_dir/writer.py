@@ -168,6 +168,11 @@ class Writer:
         self._put(names.READINGS, sealed.seal({"readings": {**readings, set_hash: count}}))
         return count
 
+    def put_report(self, page: bytes) -> Path:
+        """Replace the HTML report, which no transaction touches otherwise."""
+        self._put(names.REPORT, page)
+        return self.path / names.REPORT
+
     def _read_manifest(self) -> None:
         file = self.path / names.MANIFEST
         if not file.exists():
@@ -228,6 +233,12 @@ def write_statistics(engine_dir: EngineDir, name: str, data: bytes) -> EngineDir
         manifest = _still_in_force(writer, engine_dir)
         writer.add(f"statistics/{name}", ".npz", data)
         return writer.commit(manifest)
+
+
+def write_report(engine_dir: EngineDir, page: bytes) -> Path:
+    """Put the HTML report in place; the manifest does not list it, and nothing else in the directory changes."""
+    with Writer(engine_dir.path) as writer:
+        return writer.put_report(page)
 
 
 def clear_leftovers(engine_dir: EngineDir) -> None:

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import numpy.typing as npt
@@ -15,17 +15,21 @@ from etbac.contract import TensorSpec
 from etbac.engine_dir import EngineDir
 from etbac.errors import EtbacError, InputError, UsageError
 
+if TYPE_CHECKING:
+    from etbac.models.checkpoint import Checkpoint
+
 Array = npt.NDArray[Any]
 LABELS = "labels"
 
 
 @dataclass(frozen=True)
 class SampleSet:
-    """Inputs as the model takes them, by name, and one label a sample (None: there are none)."""
+    """Inputs as the model takes them, by name, one label a sample (None: there are none), and the classes' names."""
 
     specs: tuple[TensorSpec, ...]
     inputs: Mapping[str, Array]
     labels: Array | None
+    class_names: tuple[str, ...] = ()
 
     def __len__(self) -> int:
         spec = _batched(self.specs)
@@ -44,7 +48,8 @@ class SampleSet:
     def take(self, rows: npt.NDArray[np.intp] | slice) -> SampleSet:
         """Those samples; inputs without a batch go along whole."""
         inputs = {spec.name: _rows(self.inputs[spec.name], spec.batch_axis, rows) for spec in self.specs}
-        return SampleSet(self.specs, inputs, None if self.labels is None else self.labels[rows])
+        labels = None if self.labels is None else self.labels[rows]
+        return SampleSet(self.specs, inputs, labels, self.class_names)
 
     def batches(self, size: int) -> Iterator[SampleSet]:
         for start in range(0, len(self), size):
@@ -64,7 +69,20 @@ def load_search_and_certify(
         return search, certify
     if data is not None and not data.exists():
         raise InputError(f"--data {data}: there is no such file or folder")
-    return _recorded(engine_dir, data)
+    search, certify = load_recorded(engine_dir, data, ("search", "certify"))
+    return search, certify
+
+
+def load_recorded(engine_dir: EngineDir, folder: Path | None, names: Sequence[str]) -> list[SampleSet]:
+    """Sets that the checkpoint recorded, looked for in `folder`, then where they were.
+
+    Raises UsageError, EtbacError or InputError where the checkpoint is not what was compiled, or the data are absent.
+    """
+    checkpoint = _checkpoint(engine_dir)
+    from etbac.models import checkpoint as checkpoints
+
+    sets = [checkpoints.load_set(checkpoint, name, folder) for name in names]
+    return [SampleSet(engine_dir.manifest.inputs, each.inputs, each.labels, each.class_names) for each in sets]
 
 
 def split(samples: SampleSet, seed: int) -> tuple[SampleSet, SampleSet]:
@@ -95,7 +113,7 @@ def read_npz(path: Path, specs: tuple[TensorSpec, ...]) -> SampleSet:
     return samples
 
 
-def _recorded(engine_dir: EngineDir, folder: Path | None) -> tuple[SampleSet, SampleSet]:
+def _checkpoint(engine_dir: EngineDir) -> Checkpoint:
     source = engine_dir.manifest.source
     if source["kind"] != "checkpoint":
         raise UsageError(
@@ -115,10 +133,7 @@ def _recorded(engine_dir: EngineDir, folder: Path | None) -> tuple[SampleSet, Sa
         )
     from etbac.models import checkpoint as checkpoints
 
-    checkpoint = checkpoints.load(path)
-    sets = (checkpoints.load_set(checkpoint, name, folder) for name in ("search", "certify"))
-    search, certify = (SampleSet(engine_dir.manifest.inputs, each.inputs, each.labels) for each in sets)
-    return search, certify
+    return checkpoints.load(path)
 
 
 def _batched(specs: tuple[TensorSpec, ...]) -> TensorSpec:

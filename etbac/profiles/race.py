@@ -9,7 +9,7 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
-Batch = dict[str, npt.NDArray[np.generic]]
+Batch = Mapping[str, npt.NDArray[np.generic]]
 Answer = Callable[[Batch], object]
 FEWEST_FOR_P99 = 2_000
 RESAMPLES = 1_000
@@ -47,17 +47,22 @@ class Timings:
         return float(np.quantile(ratios, 0.95))
 
 
+def random_rows(samples: int, batch_size: int, batches: int, seed: int = 0) -> Iterator[npt.NDArray[np.int64]]:
+    """Rows of full batches of random composition; every sample is drawn once before any is drawn again."""
+    rng = np.random.default_rng(seed)
+    order = np.empty(0, np.int64)
+    for _ in range(batches):
+        while len(order) < batch_size:
+            order = np.concatenate([order, rng.permutation(samples)])
+        rows, order = order[:batch_size], order[batch_size:]
+        yield rows
+
+
 def random_batches(
     inputs: Mapping[str, npt.NDArray[np.generic]], batch_size: int, batches: int, seed: int = 0
 ) -> Iterator[Batch]:
-    """Full batches of random composition; every sample is drawn once before any is drawn again."""
-    rng = np.random.default_rng(seed)
-    samples = len(next(iter(inputs.values())))
-    order = np.empty(0, np.int64)
-    for _ in range(batches):
-        if len(order) < batch_size:
-            order = np.concatenate([order, rng.permutation(samples)])
-        rows, order = order[:batch_size], order[batch_size:]
+    """Full batches of random composition, of inputs with their batch on axis 0."""
+    for rows in random_rows(len(next(iter(inputs.values()))), batch_size, batches, seed):
         yield {name: array[rows] for name, array in inputs.items()}
 
 

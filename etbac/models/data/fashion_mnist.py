@@ -33,6 +33,10 @@ class FashionMnist:
 
     name = "fashion-mnist"
     num_classes = CLASSES
+    class_names = (
+        *("T-shirt/top", "trouser", "pullover", "dress", "coat"),
+        *("sandal", "shirt", "sneaker", "bag", "ankle boot"),
+    )
     preprocessing = ImagePreprocessing("image", 28, 28, 1, 1 / 255, (0.2860,), (0.3530,))
 
     def check(self, folder: Path) -> None:

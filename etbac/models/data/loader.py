@@ -30,6 +30,7 @@ class Loader(Protocol):
 
     name: str
     num_classes: int
+    class_names: tuple[str, ...]
     preprocessing: ImagePreprocessing
 
     def check(self, folder: Path) -> None:

@@ -18,11 +18,13 @@ from etbac.preprocessing import ImagePreprocessing
 
 @dataclass(frozen=True)
 class DataSet:
-    """`inputs`: float32 arrays by the model's input names, batch on axis 0; `labels`: int64 [N]."""
+    """`inputs`: float32 arrays by the model's input names, batch on axis 0; `labels`: int64 [N], places in
+    `class_names`, which is empty where they have none."""
 
     name: str
     inputs: Mapping[str, npt.NDArray[np.float32]]
     labels: npt.NDArray[np.int64]
+    class_names: tuple[str, ...] = ()
 
     def __len__(self) -> int:
         return len(self.labels)
@@ -52,7 +54,7 @@ class DataSource:
                 f"the {self.splits.part(name)} part of {self.loader} has {len(part.labels)} samples here, but sample "
                 f"{indices[-1]} was recorded for the set {name!r}: other data. Name the right folder with --data"
             )
-        return DataSet(name, preprocessing.apply(part.images[indices]), part.labels[indices])
+        return DataSet(name, preprocessing.apply(part.images[indices]), part.labels[indices], loader.class_names)
 
     def to_json(self) -> dict[str, Any]:
         return {"loader": self.loader, "folder": self.folder, "seed": self.splits.seed}
