@@ -3,6 +3,11 @@
 from __future__ import annotations
 
 
+def one_line(error: BaseException) -> str:
+    """What an error of somebody else's says, as part of a sentence."""
+    return " ".join(str(error).split())
+
+
 class EtbacError(Exception):
     """Something the user can mend: the message says what was asked, what was found and what to do."""
 

@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from etbac.backends.interface import Array, Availability, BuildOptions, Engine, Int8Options, Tensor
-from etbac.errors import EtbacError, MissingPackageError, UsageError
+from etbac.errors import EtbacError, MissingPackageError, UsageError, one_line
 
 if TYPE_CHECKING:
     import onnxruntime
@@ -66,7 +66,7 @@ class OnnxRuntimeBackend:
         except EtbacError as error:
             return Availability(False, found, "cpu", str(error), INSTALL)
         except Exception as error:  # whatever a broken library raises
-            return Availability(False, found, "cpu", _one_line(error), INSTALL)
+            return Availability(False, found, "cpu", one_line(error), INSTALL)
         threads = f"{pool.threads} thread{'s' if pool.threads > 1 else ''}"
         sharing = (
             "one pool" if pool.shared else "a pool for each session, not spinning: this program has its own sessions"
@@ -126,7 +126,7 @@ class OnnxRuntimeRunner:
         try:
             return self._run(self._session, inputs, outputs)
         except Exception as error:
-            raise EtbacError(f"ONNX Runtime failed on {self._path.name}: {_one_line(error)}") from error
+            raise EtbacError(f"ONNX Runtime failed on {self._path.name}: {one_line(error)}") from error
 
     def _run(
         self, session: onnxruntime.InferenceSession, inputs: Mapping[str, Tensor], outputs: tuple[str, ...]
@@ -199,7 +199,7 @@ def device_here() -> str:
     except Exception as error:
         if asked is None:
             return "cpu"
-        raise EtbacError(f"{DEVICE_VARIABLE}=cuda: ONNX Runtime finds no GPU ({_one_line(error)})") from None
+        raise EtbacError(f"{DEVICE_VARIABLE}=cuda: ONNX Runtime finds no GPU ({one_line(error)})") from None
     return "cuda"
 
 
@@ -250,7 +250,7 @@ def _create_session(path: Path, device: str, offline: Path | None = None) -> onn
     try:
         return ort.InferenceSession(str(path), options, providers=PROVIDERS[device])
     except Exception as error:
-        raise EtbacError(f"ONNX Runtime cannot load {path}: {_one_line(error)}") from error
+        raise EtbacError(f"ONNX Runtime cannot load {path}: {one_line(error)}") from error
 
 
 def _onnxruntime() -> ModuleType:
@@ -258,7 +258,7 @@ def _onnxruntime() -> ModuleType:
         import onnxruntime
     except ImportError as error:
         found = _installed_version()
-        reason = "is not installed" if found is None else f"{found} cannot be imported ({_one_line(error)})"
+        reason = "is not installed" if found is None else f"{found} cannot be imported ({one_line(error)})"
         raise MissingPackageError(
             f"backend onnxruntime: the package onnxruntime {reason}. Install it: {INSTALL}"
         ) from None
@@ -315,7 +315,3 @@ def _read(path: str) -> str | None:
         return Path(path).read_text().strip()
     except OSError:
         return None
-
-
-def _one_line(error: BaseException) -> str:
-    return " ".join(str(error).split())

@@ -14,7 +14,7 @@ import numpy as np
 
 from etbac.backends.interface import Availability, BuildOptions, Engine, Int8Options, Tensor
 from etbac.backends.onnxruntime_backend import thread_count
-from etbac.errors import BackendRefusal, EtbacError, MissingPackageError, UsageError
+from etbac.errors import BackendRefusal, EtbacError, MissingPackageError, UsageError, one_line
 
 INSTALL = "pip install 'etbac[openvino]'"
 DTYPES = ("fp32", "fp16", "int8")
@@ -35,7 +35,7 @@ class OpenVinoBackend:
         except EtbacError as error:
             return Availability(False, found, "cpu", str(error), INSTALL)
         except Exception as error:  # whatever a broken library raises
-            return Availability(False, found, "cpu", _one_line(error), INSTALL)
+            return Availability(False, found, "cpu", one_line(error), INSTALL)
         if "CPU" not in devices:
             return Availability(False, found, "cpu", "its CPU plugin does not load", INSTALL)
         return Availability(True, found, "cpu", f"devices {', '.join(devices)}", INSTALL)
@@ -79,7 +79,7 @@ class OpenVinoRunner:
             try:
                 request.infer(arrays)
             except Exception as error:
-                raise EtbacError(f"OpenVINO failed on {self._name}: {_one_line(error)}") from error
+                raise EtbacError(f"OpenVINO failed on {self._name}: {one_line(error)}") from error
             return [request.get_output_tensor(self._places[name]).data.copy() for name in outputs]
 
     def close(self) -> None:
@@ -110,7 +110,7 @@ def _compile(source: Path, dtype: str) -> Any:
     try:
         return ov.Core().compile_model(source, "CPU", options)
     except Exception as error:
-        raise BackendRefusal(f"OpenVINO cannot compile {source.name}: {_one_line(error)}") from error
+        raise BackendRefusal(f"OpenVINO cannot compile {source.name}: {one_line(error)}") from error
 
 
 def _openvino() -> ModuleType:
@@ -118,7 +118,7 @@ def _openvino() -> ModuleType:
         import openvino  # type: ignore[import-untyped]
     except ImportError as error:
         found = _installed_version()
-        reason = "is not installed" if found is None else f"{found} cannot be imported ({_one_line(error)})"
+        reason = "is not installed" if found is None else f"{found} cannot be imported ({one_line(error)})"
         raise MissingPackageError(f"backend openvino: the package openvino {reason}. Install it: {INSTALL}") from None
     module: ModuleType = openvino
     return module
@@ -129,7 +129,3 @@ def _installed_version() -> str | None:
         return version("openvino")
     except PackageNotFoundError:
         return None
-
-
-def _one_line(error: BaseException) -> str:
-    return " ".join(str(error).split())

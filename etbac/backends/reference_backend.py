@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 
 from etbac.backends.interface import Availability, BuildOptions, Engine, Int8Options, Tensor
-from etbac.errors import EtbacError, MissingPackageError
+from etbac.errors import EtbacError, MissingPackageError, one_line
 
 INSTALL = "pip install onnx"
 
@@ -28,7 +28,7 @@ class ReferenceBackend:
         except PackageNotFoundError:
             return Availability(False, None, "cpu", "onnx is not installed", INSTALL)
         except Exception as error:  # whatever a broken library raises
-            return Availability(False, None, "cpu", " ".join(str(error).split()), INSTALL)
+            return Availability(False, None, "cpu", one_line(error), INSTALL)
         return Availability(True, found, "cpu", "slow; for checks", INSTALL)
 
     def device(self, dtype: str) -> str:
@@ -52,7 +52,7 @@ class ReferenceBackend:
         except EtbacError:
             raise
         except Exception as error:
-            raise EtbacError(f"onnx cannot load {engine.path}: {' '.join(str(error).split())}") from error
+            raise EtbacError(f"onnx cannot load {engine.path}: {one_line(error)}") from error
 
 
 class ReferenceRunner:
@@ -67,7 +67,7 @@ class ReferenceRunner:
         try:
             found = self._evaluator.run(list(outputs), {name: np.asarray(value) for name, value in inputs.items()})
         except Exception as error:
-            raise EtbacError(f"onnx failed on {self._name}: {' '.join(str(error).split())}") from error
+            raise EtbacError(f"onnx failed on {self._name}: {one_line(error)}") from error
         return [np.asarray(value) for value in found]
 
     def close(self) -> None:
@@ -85,6 +85,6 @@ def _evaluator() -> Any:
         from onnx.reference import ReferenceEvaluator
     except ImportError as error:
         raise MissingPackageError(
-            f"backend reference: onnx cannot be imported ({' '.join(str(error).split())}). Install it: {INSTALL}"
+            f"backend reference: onnx cannot be imported ({one_line(error)}). Install it: {INSTALL}"
         ) from None
     return ReferenceEvaluator

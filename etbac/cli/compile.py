@@ -110,6 +110,8 @@ def _built_line(built: Built) -> str:
         return f"{built.stem}: {built.refusal}; it runs on {built.backend} ({size})"
     if built.miss is None:
         return f"{built.stem}: HIT, {size}"
+    if not built.is_code:
+        return f"{built.stem}: MISS ({built.miss}); {built.backend} runs its source as it is, {size} without weights"
     return f"{built.stem}: MISS ({built.miss}); built by {built.backend} in {built.seconds:.2f} s, {size}"
 
 

@@ -52,12 +52,14 @@ class EngineOptions:
 class Built:
     """What became of one engine: found again (`miss` is None), or built in `seconds`, `miss` saying why.
 
-    `refusal`: why the backend could not build it, where ONNX Runtime runs it instead.
+    `is_code`: it is more than its source. `refusal`: why the backend could not build it, where ONNX Runtime runs it
+    instead.
     """
 
     stem: str
     backend: str
     bytes: int
+    is_code: bool
     miss: str | None = None
     seconds: float = 0.0
     refusal: str | None = None
@@ -161,10 +163,10 @@ class _Builder:
         if isinstance(miss, EngineEntry):
             if not miss.is_code:
                 entry = replace(miss, format=format_, source=source.file, engine=source.file)
-                return entry, Built(stem, entry.backend, self._size(entry.engine))
+                return entry, Built(stem, entry.backend, self._size(entry.engine), entry.is_code)
             entry = replace(miss, format=format_, source=source.file)
             self._writer.keep(entry.engine)
-            return entry, Built(stem, entry.backend, self._size(entry.engine))
+            return entry, Built(stem, entry.backend, self._size(entry.engine), entry.is_code)
         begun = time.perf_counter()
         try:
             path = self._writer.path / source.file
@@ -173,10 +175,10 @@ class _Builder:
             if not self._fallback:
                 raise
             entry = self._on_onnxruntime(source, options)
-            return entry, Built(stem, entry.backend, self._size(source.file), miss, refusal=str(refusal))
+            return entry, Built(stem, entry.backend, self._size(source.file), False, miss, refusal=str(refusal))
         name = source.file if engine.path == path else self._add(stem, engine.path)
         entry = EngineEntry(source.key, format_, source.file, self._backend.name, name, made_for)
-        return entry, Built(stem, entry.backend, self._size(name), miss, time.perf_counter() - begun)
+        return entry, Built(stem, entry.backend, self._size(name), entry.is_code, miss, time.perf_counter() - begun)
 
     def keep_timings(self) -> None:
         """Store what the builder has timed, for the next build."""

@@ -218,7 +218,9 @@ def sha256_of(path: Path) -> str:
 
 def _rebuild_command(path: Path, manifest: Manifest) -> str:
     exits = ",".join(map(str, manifest.exits))
-    return f"etbac compile {manifest.source.get('path', 'MODEL')} --exits {exits}{_engine_dir_option(path)}"
+    built = names.of_set(manifest.engines) if manifest.engines else None
+    options = f" --backend {built[0]} --dtype {built[1]}" if built else ""
+    return f"etbac compile {manifest.source.get('path', 'MODEL')} --exits {exits}{_engine_dir_option(path)}{options}"
 
 
 def _engine_dir_option(path: Path) -> str:

@@ -50,6 +50,12 @@ def folder_of_set(backend: str, device: str, dtype: str) -> str:
     return f"{ENGINES}/{backend}-{device}-{dtype}"
 
 
+def of_set(name: str) -> tuple[str, str] | None:
+    """Backend and dtype of the set whose folder holds that file."""
+    match = re.fullmatch(rf"{ENGINES}/(.+?)-(?:any|cpu|cuda(?:-sm\d+)?)-(\w+)", folder(name))
+    return (match[1], match[2]) if match else None
+
+
 def folder(name: str) -> str:
     """ "" for a file in the root."""
     parent = PurePosixPath(name).parent.as_posix()

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from etbac.contract import TensorSpec
-from etbac.errors import EtbacError, MissingPackageError, UnsafeFileError, UsageError
+from etbac.errors import EtbacError, MissingPackageError, UnsafeFileError, UsageError, one_line
 from etbac.frontend.inputs import EXAMPLE_BATCH, InputShape, make_inputs, specs_of
 from etbac.frontend.torch_export import export_dict, from_module, refuse_training
 from etbac.passes.exit_model import ExitModel
@@ -62,7 +62,7 @@ def load_weights(network: torch.nn.Module, path: Path) -> None:
     try:
         network.load_state_dict(state)
     except RuntimeError as error:
-        reason = " ".join(str(error).split())
+        reason = one_line(error)
         raise EtbacError(f"--weights {path} does not fit the network: {reason[:300]}") from error
 
 

@@ -261,4 +261,7 @@ def _chain_timing(matrix: Matrix, way: str, sizes: tuple[int, ...], timing: Timi
 
 
 def _hashes(chain: Chain) -> tuple[tuple[str, ...], str]:
-    return chain.sources, chain.manifest.files[chain.manifest.full]
+    """SHA-256 of the files measured: the segments' engines and the full model."""
+    path, files = chain.engine_dir.path, chain.manifest.files
+    engines = (engine.path.relative_to(path).as_posix() for engine in chain.selection.engines)
+    return tuple(files[name] for name in engines), files[chain.selection.full_file]

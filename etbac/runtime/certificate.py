@@ -47,6 +47,7 @@ def made_with(chain: Chain) -> dict[str, Any]:
     """What a certificate holds for: of a chain made with anything else it says nothing."""
     return {
         "segments": list(chain.sources),
+        "backends": [engine.backend for engine in chain.selection.engines],
         "backend": chain.backend,
         "device": chain.device,
         "dtype": chain.dtype,

@@ -53,7 +53,8 @@ class Chain:
         selection = selection or select(engine_dir)
         self.engine_dir = engine_dir
         self.manifest = engine_dir.manifest
-        self.plan = engine_dir.plan
+        name = f"{selection.backend}-{selection.device}-{selection.dtype}"
+        self.plan = engine_dir.read_plan(name) or engine_dir.plan
         self.backend, self.device, self.dtype = selection.backend, selection.device, selection.dtype
         self.sources = tuple(self.manifest.files[name] for name in selection.sources)
         self.note = selection.note

@@ -46,6 +46,7 @@ def answers(engines: Path, *arguments: str | Path) -> dict[str, Any]:
 def certified_plan(engine_dir: EngineDir, **changes: Any) -> Plan:
     made_with = {
         "segments": list(engine_dir.segment_hashes),
+        "backends": ["onnxruntime"] * 3,
         "backend": "onnxruntime",
         "device": "cpu",
         "dtype": "fp32",

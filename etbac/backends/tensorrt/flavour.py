@@ -11,7 +11,7 @@ from importlib.util import find_spec
 from pathlib import Path
 from types import ModuleType
 
-from etbac.errors import MissingPackageError
+from etbac.errors import MissingPackageError, one_line
 
 RTX_LIBRARIES = ("libcudart.so", "libtensorrt_rtx.so", "libtensorrt_onnxparser_rtx.so")
 """In the order in which they need one another."""
@@ -101,7 +101,7 @@ def _load_rtx_libraries() -> None:
         try:
             ctypes.CDLL(str(file), mode=ctypes.RTLD_GLOBAL)
         except OSError as error:
-            raise UnusableError(RTX, f"{file.name} cannot be loaded ({_one_line(error)})") from None
+            raise UnusableError(RTX, f"{file.name} cannot be loaded ({one_line(error)})") from None
 
 
 def _import(flavour: Flavour, module: str, package: str) -> ModuleType:
@@ -110,10 +110,6 @@ def _import(flavour: Flavour, module: str, package: str) -> ModuleType:
     except ModuleNotFoundError as error:
         if error.name == module:
             raise UnusableError(flavour, f"the package {package} is not installed") from None
-        raise UnusableError(flavour, f"the package {package} cannot be imported ({_one_line(error)})") from None
+        raise UnusableError(flavour, f"the package {package} cannot be imported ({one_line(error)})") from None
     except Exception as error:  # native modules fail in many ways, and looking must not
-        raise UnusableError(flavour, f"the package {package} cannot be imported ({_one_line(error)})") from None
-
-
-def _one_line(error: BaseException) -> str:
-    return " ".join(str(error).split())
+        raise UnusableError(flavour, f"the package {package} cannot be imported ({one_line(error)})") from None
