@@ -34,8 +34,8 @@ def cli(
     engines: Engines,
 ) -> None:
     """Write one HTML page: latency, precision and what is certified, exits, harm, matrix; no network, no script."""
+    from etbac.planner.race import CHAIN, FULL
     from etbac.report import report
-    from etbac.report.collect import CHAIN, FULL
 
     with output.progress() as progress:
 

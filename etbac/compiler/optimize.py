@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
-
-import numpy as np
 
 from etbac.compiler.compile import Compiled, CompileOptions, compile_model
 from etbac.contract import Plan
@@ -16,12 +14,12 @@ from etbac.errors import UsageError
 from etbac.frontend.load import load_model
 from etbac.passes.exit_model import ExitModel
 from etbac.planner.plan import plan
+from etbac.planner.race import race
 from etbac.planner.samples import load_search_and_certify
 from etbac.profiles.profiler import BUDGET_S, profile
-from etbac.profiles.race import FEWEST_FOR_P99, Timings, measure, random_batches
+from etbac.profiles.race import FEWEST_FOR_P99, Timings
 from etbac.runtime.chain import load
 
-WARM_UP = 20
 BATCHES = 400
 
 Note = Callable[[str], None]
@@ -118,7 +116,10 @@ def optimize_model(
         compiled = compile_model(exit_model, path, replace(options, exits=chosen, gates=gates))
         profile(path, budget_s=budget_s, note=note)
     made = plan(path, precision, uncertified=uncertified, **planning)
-    return Optimized(compiled, tried, made, race(path, data, made.search["batch_size"], batches))
+    with load(path) as chain:
+        samples, _ = load_search_and_certify(chain.engine_dir, data, seed=0)
+        timings = race(chain, samples, made.search["batch_size"], batches)
+    return Optimized(compiled, tried, made, timings)
 
 
 def exits_of_plan(path: Path) -> tuple[tuple[int, ...], Plan]:
@@ -130,28 +131,6 @@ def exits_of_plan(path: Path) -> tuple[tuple[int, ...], Plan]:
     if not chosen:
         raise UsageError(f"--plan: the plan of {path} lets nobody leave early, so there is no exit to keep")
     return chosen, made
-
-
-def race(path: Path, data: Path | None, batch_size: int, batches: int) -> Timings:
-    """Chain and full model on the same random batches of the search set, in turn."""
-    with load(path) as chain:
-        samples, _ = load_search_and_certify(chain.engine_dir, data, seed=0)
-        drawn = random_batches(_batched(samples.inputs, chain.manifest.inputs), batch_size, batches + WARM_UP)
-        fixed = {spec.name: samples.inputs[spec.name] for spec in chain.manifest.inputs if spec.batch_axis is None}
-
-        def whole(batch: Mapping[str, Any]) -> dict[str, Any]:
-            axes = {spec.name: spec.batch_axis for spec in chain.manifest.inputs}
-            return {**{name: np.moveaxis(array, 0, axes[name] or 0) for name, array in batch.items()}, **fixed}
-
-        rows = {"chain": lambda batch: chain.run(whole(batch)), "full": lambda batch: chain.full(whole(batch))}
-        return measure(rows, drawn, WARM_UP)
-
-
-def _batched(inputs: Mapping[str, Any], specs: Any) -> dict[str, Any]:
-    """Inputs that have rows, rows first."""
-    return {
-        spec.name: np.moveaxis(inputs[spec.name], spec.batch_axis, 0) for spec in specs if spec.batch_axis is not None
-    }
 
 
 def _listed(exits: tuple[int, ...]) -> str:

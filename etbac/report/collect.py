@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from datetime import datetime, timezone
 from pathlib import Path
@@ -17,19 +17,20 @@ from etbac.errors import EtbacError, InputError
 from etbac.metrics import metric as find_metric
 from etbac.planner.collect import collect as ask_every_exit
 from etbac.planner.collect import passes
+from etbac.planner.race import CHAIN, FULL, WARM_UP, race
 from etbac.planner.samples import SampleSet, load_recorded, read_npz
 from etbac.planner.statistics import ExitStatistics
 from etbac.profiles import profiler
 from etbac.profiles.device import describe
 from etbac.profiles.profile import Profile
-from etbac.profiles.race import Timings, measure, random_rows
+from etbac.profiles.race import Timings
 from etbac.runtime.certificate import Standing, standing
 from etbac.runtime.chain import Chain
 from etbac.runtime.exits import switched_off
 
 BATCH_SIZE = 16
 BATCHES = 300
-CHAIN, FULL = "chain", "full model"
+NAMES = {CHAIN: "chain", FULL: "full model"}
 
 Bar = Callable[[str, int], Callable[[int], None]]
 
@@ -100,7 +101,7 @@ def collect(
         profile=profiler.read(chain) or "There is no profile of these engines on this machine: run etbac profile.",
         batch=batch,
         timed_on=timed_on,
-        timings=_race(chain, timed, batch, batches, bar),
+        timings=race(chain, timed, batch, batches, bar("latency", batches + WARM_UP)),
         tested=_test(chain, found, bar) if isinstance(found, _Found) else found,
     )
 
@@ -126,19 +127,6 @@ def _find_samples(chain: Chain, data: Path | None) -> _Found | str:
             raise
         return f"No data were looked at: {error}."
     return _Found(samples, f"the test set ({len(samples):,} samples)", "Nothing was planned or certified with them.")
-
-
-def _race(chain: Chain, samples: SampleSet, size: int, batches: int, bar: Bar) -> Timings:
-    warm_up = max(1, min(20, batches // 4))
-    whole = batches + warm_up
-    advance = bar("latency", whole)
-
-    def drawn() -> Iterator[Mapping[str, npt.NDArray[Any]]]:
-        for rows in random_rows(len(samples), size, whole):
-            advance(1)
-            yield samples.take(rows).inputs
-
-    return measure({CHAIN: chain.run, FULL: chain.full}, drawn(), warm_up)
 
 
 def _test(chain: Chain, found: _Found, bar: Bar) -> Tested | str:

@@ -6,11 +6,12 @@ from collections.abc import Iterator, Mapping
 from typing import TYPE_CHECKING
 
 from etbac.contract import FULL_MODEL_ID, Plan
+from etbac.planner.race import CHAIN, FULL
 from etbac.profiles.profile import Profile
 from etbac.profiles.race import FEWEST_FOR_P99
 from etbac.report.certificate import about as about_certificate
 from etbac.report.certificate import ratio
-from etbac.report.collect import CHAIN, FULL, Figures, Tested
+from etbac.report.collect import NAMES, Figures, Tested
 from etbac.report.html import Html, bar, element, ms, section, table
 from etbac.report.pictures import samples
 from etbac.report.plots import MOST_CLASSES, inline
@@ -132,7 +133,7 @@ def _latency(figures: Figures) -> Iterator[str | Html]:
     rows = []
     for each in (CHAIN, FULL):
         taken = (timings.mean(each), timings.quantile(each, 0.5), timings.quantile(each, quantile))
-        rows.append((each, *(ms(1e3 * seconds) for seconds in taken)))
+        rows.append((NAMES[each], *(ms(1e3 * seconds) for seconds in taken)))
     yield table(("", "mean ms", "median ms", f"{name} ms"), rows)
 
 
@@ -145,7 +146,7 @@ def _prediction(figures: Figures) -> Iterator[str | Html]:
         yield f"For a batch of {figures.batch}: what the plan predicted from the matrix that it had, and the mean now."
         now = {each: 1e3 * figures.timings.mean(each) for each in (CHAIN, FULL)}
         then = {CHAIN: predicted["chain_ms"], FULL: predicted["full_ms"]}
-        rows = [(each, ms(then[each]), ms(now[each]), f"{now[each] / then[each]:.2f}") for each in now]
+        rows = [(NAMES[each], ms(then[each]), ms(now[each]), f"{now[each] / then[each]:.2f}") for each in now]
         yield table(("", "predicted ms", "measured ms", "ratio"), rows)
     if isinstance(profile, Profile) and profile.chain:
         yield "When the matrix was measured: the chain, and the sum of its engines' medians at the sizes that they ran."

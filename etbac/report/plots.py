@@ -12,8 +12,9 @@ import numpy as np
 
 from etbac.contract import FULL_MODEL_ID
 from etbac.errors import MissingPackageError
+from etbac.planner.race import CHAIN, FULL
 from etbac.profiles.profile import Profile
-from etbac.report.collect import CHAIN, FULL, Figures
+from etbac.report.collect import NAMES, Figures
 from etbac.report.front import front
 from etbac.report.harm import by_class
 from etbac.report.html import ms
@@ -114,7 +115,7 @@ def _matrix(figures: Figures) -> Figure | None:
         return None
     matrix = figures.profile.matrix
     values = np.vstack([matrix.stage_ms, matrix.full_ms])[-MOST_STAGES:]
-    names = [*(_stage(exit_id) for exit_id in matrix.stages), FULL][-MOST_STAGES:]
+    names = [*(_stage(exit_id) for exit_id in matrix.stages), NAMES[FULL]][-MOST_STAGES:]
     each = np.log(values / np.array(matrix.batch_sizes))
     depth = (each - each.min()) / (np.ptp(each) or 1)
     columns = len(matrix.batch_sizes)
@@ -152,7 +153,7 @@ def _front(figures: Figures) -> Figure | None:
             axes.scatter([p.predicted_ms for p in some], [p.precision for p in some], label=label, zorder=3, **look)
     predicted = plan.predicted.get(figures.batch)
     if predicted is not None:
-        axes.scatter([predicted["full_ms"]], [1.0], color=COLOURS["full"], marker="D", label=FULL, zorder=3)
+        axes.scatter([predicted["full_ms"]], [1.0], color=COLOURS["full"], marker="D", label=NAMES[FULL], zorder=3)
     axes.set(xlabel=f"predicted ms, batch of {figures.batch}", ylabel="precision, certify set")
     axes.set_xlim(left=0)
     axes.margins(y=0.15)
@@ -167,7 +168,7 @@ def _latency(figures: Figures) -> Figure | None:
     for name, colour, dash in ((CHAIN, "chain", "-"), (FULL, "full", "--")):
         taken = np.sort(figures.timings.seconds[name]) * 1e3
         shares = np.arange(1, len(taken) + 1) / len(taken)
-        axes.step(taken, shares, color=COLOURS[colour], linewidth=2, linestyle=dash, label=name)
+        axes.step(taken, shares, color=COLOURS[colour], linewidth=2, linestyle=dash, label=NAMES[name])
         ends.append(np.quantile(taken, 0.99))
     axes.set(xlabel="ms", ylabel="batches answered", xlim=(0, 1.08 * max(ends)), ylim=(0, 1.02))
     axes.yaxis.set_major_formatter("{x:.0%}")
