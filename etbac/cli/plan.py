@@ -41,6 +41,14 @@ if TYPE_CHECKING:
 )
 @click.option("--batch-size", type=int, help="The batch size to be fast at.  [default: 16, or the chain's largest]")
 @click.option(
+    "--max-latency",
+    type=float,
+    metavar="MS",
+    help="The most that the predicted p99 of a batch may be.  [default: the full model's, from batches of 8 on]",
+)
+@click.option("--min-class-precision", type=float, help="The precision that every class of the search set must keep.")
+@click.option("--front", is_flag=True, help="Show the plans that trade precision for latency, too.")
+@click.option(
     "--uncertified", is_flag=True, help="Where it cannot be certified, write the search set's plan all the same."
 )
 @click.option("--seed", type=int, default=0, show_default=True, help="Splits an .npz file into search and certify set.")
@@ -55,11 +63,14 @@ def cli(
     metric: str | None,
     test: str,
     batch_size: int | None,
+    max_latency: float | None,
+    min_class_precision: float | None,
+    front: bool,
     uncertified: bool,
     seed: int,
     engines: Engines,
 ) -> None:
-    """Choose a threshold for every exit on the search set and certify the precision once on the certify set."""
+    """Choose exits and their thresholds on the search set and certify the precision once on the certify set."""
     from etbac.planner.plan import plan
 
     with output.progress() as progress:
@@ -76,13 +87,16 @@ def cli(
             metric=metric,
             test=test,
             batch_size=batch_size,
+            max_latency=max_latency,
+            min_class_precision=min_class_precision,
             uncertified=uncertified,
             seed=seed,
             note=output.note,
             bar=bar,
             **engines,
         )
-    output.result(made.to_json(), exits_table(made), latency_table(made), *sentences(made))
+    fronts = [front_table(made)] if front else []
+    output.result(made.to_json(), exits_table(made), latency_table(made), *fronts, *sentences(made))
 
 
 def exits_table(made: Plan) -> Table:
@@ -90,12 +104,13 @@ def exits_table(made: Plan) -> Table:
     from rich.table import Table
 
     search = made.search
+    exits = [int(exit_id) for exit_id in search["exits"] if exit_id != "0"]
     table = Table("exit", "threshold", "samples leave", f"{search['metric']} alone")
-    for exit_id in made.exits:
+    for exit_id in exits:
         threshold = made.thresholds.get(exit_id)
         table.add_row(
             str(exit_id),
-            "–" if threshold is None else f"{threshold:.4f}",
+            "not used" if threshold is None else f"{threshold:.4f}",
             f"{search['shares'][str(exit_id)]:.1%}",
             f"{search['exits'][str(exit_id)]:.4f}",
         )
@@ -108,11 +123,24 @@ def latency_table(made: Plan) -> Table:
     from rich.table import Table
 
     cut = made.search["static_cut"]
-    table = Table("batch", "chain ms", "full model ms", "chain is lower by", "best static cut ms")
+    alone = "with these exits alone ms"
+    table = Table("batch", "chain ms", alone, "full model ms", "chain is lower by", "best static cut ms")
     for size, row in made.predicted.items():
         saved = 1 - row["chain_ms"] / row["full_ms"]
         static = "–" if cut is None else f"{cut['predicted'][str(size)]:.3f} (exit {cut['exit_id']})"
-        table.add_row(str(size), f"{row['chain_ms']:.3f}", f"{row['full_ms']:.3f}", f"{saved:.1%}", static)
+        figures = (f"{row[name]:.3f}" for name in ("chain_ms", "rebuilt_ms", "full_ms"))
+        table.add_row(str(size), *figures, f"{saved:.1%}", static)
+    return table
+
+
+def front_table(made: Plan) -> Table:
+    """Plans of the search set, from the most cautious to the boldest; nothing here is certified."""
+    from rich.table import Table
+
+    table = Table("exits", "precision on the search set", "predicted ms", title="front")
+    for row in made.search["front"]:
+        precision = "–" if row["precision"] is None else f"{row['precision']:.4f}"
+        table.add_row(", ".join(row["thresholds"]) or "none", precision, f"{row['predicted_ms']:.3f}")
     return table
 
 
@@ -134,9 +162,29 @@ def sentences(made: Plan) -> list[str]:
             f"{certificate['reading']} of this set, all its readings hold together at "
             f"{100 * (1 - certificate['levels_summed']):.4g}%)"
         )
-    predicted = made.predicted.get(search["batch_size"])
+    most = "" if search["most_ms"] is None else f" ({search['most_ms']:.3f} ms was allowed)"
+    lines.append(f"predicted p99 at batch {search['batch_size']}: {search['p99_ms']:.3f} ms{most}")
+    if search["worst_class"] is not None:
+        worst = search["worst_class"]
+        lines.append(f"worst class on the search set: {worst['class']}, precision {worst['precision']:.4f}")
+    return [*lines, *_verdicts(made)]
+
+
+def _verdicts(made: Plan) -> list[str]:
+    """Where a simpler answer is as good."""
     if not made.thresholds:
-        lines.append("no exit pays: every sample takes the whole chain")
-    elif predicted is not None and predicted["chain_ms"] >= predicted["full_ms"]:
+        return ["the best plan is no exit: every sample takes the whole chain, or use the full model"]
+    search = made.search
+    last = str(max(made.thresholds, key=list(map(int, search["exits"])).index))
+    lines = []
+    if len(made.thresholds) == 1 and search["shares"][last] == 1:
+        lines.append(f"the best plan is a static cut: on the search set every sample leaves at exit {last}")
+    predicted = made.predicted.get(search["batch_size"])
+    if predicted is None:
+        return lines
+    if predicted["rebuilt_ms"] >= predicted["full_ms"]:
         lines.append("the full model alone is predicted to be faster than this chain")
+    cut = search["static_cut"]
+    if cut is not None and cut["predicted"][str(search["batch_size"])] < predicted["rebuilt_ms"]:
+        lines.append(f"a static cut, everybody at exit {cut['exit_id']}, is predicted to be faster than this chain")
     return lines

@@ -9,6 +9,8 @@ from typing import Any
 import numpy as np
 
 from etbac.engine_dir import EngineDir, count_reading
+from etbac.planner.chance import Ahead
+from etbac.planner.choices import Choices
 from etbac.planner.collect import collect
 from etbac.planner.drift import reference_counts
 from etbac.planner.evidence import TESTS, Pairs, PrecisionTest
@@ -119,14 +121,21 @@ def next_level(engine_dir: EngineDir, samples: SampleSet, delta: float) -> float
     return reading_level(delta, engine_dir.readings().get(samples.sha256, 0) + 1)
 
 
-def too_few(samples: int, n_right: int, goal: Goal, level: float) -> str:
-    """The sentence for a set that is unlikely to certify the precision even of a plan without a single harm."""
+def not_likely(ahead: Ahead, choices: Choices) -> str:
+    """The sentence for a set that is not worth reading: no plan is likely to be certified with it."""
+    test, precision, level, n_right = ahead.test, ahead.precision, ahead.level, ahead.n_right
     unharmed = Pairs(np.ones(n_right, bool), np.ones(n_right, bool))
+    asked = f"precision {precision:g} at {confidence(level)} confidence"
+    if test.p_value(unharmed, precision) > level:
+        return (
+            f"{ahead.n:,} samples, {n_right:,} of them right by the full model, cannot certify {asked}, not even of a "
+            f"plan that loses none: the {test.name} test needs {test.right_needed(precision, level):,} that are right, "
+            f"and of {n_right:,} certifies {floored(test.best_precision(unharmed, level))}"
+        )
+    most = max((choice.candidate for choice in choices.plans), key=lambda each: each.net)
     return (
-        f"{samples:,} samples, {n_right:,} of them right by the full model, cannot certify precision "
-        f"{goal.precision:g} at {confidence(level)} confidence, not even of a plan that loses none: the "
-        f"{goal.test.name} test needs {goal.test.right_needed(goal.precision, level):,} that are right, and of "
-        f"{n_right:,} certifies {floored(goal.test.best_precision(unharmed, level))}"
+        f"{ahead.n:,} samples are unlikely to certify {asked}: of the search set's {choices.statistics.n:,} the most "
+        f"cautious plan loses {most.harms:,} and repairs {most.repairs:,}; the certify set was not read"
     )
 
 

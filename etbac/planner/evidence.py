@@ -47,6 +47,8 @@ class PrecisionTest(Protocol):
     """A test of the hypothesis that the chain's metric is less than `precision` of the full model's."""
 
     name: str
+    credits: tuple[float, ...]
+    """What a repair may make up for, in harms."""
 
     def p_value(self, pairs: Pairs, precision: float) -> float: ...
 
@@ -71,6 +73,7 @@ class BettingTest:
     """Counts repairs (`etbac.planner.betting`)."""
 
     name = "betting"
+    credits: tuple[float, ...] = (0.5, 0.0)
 
     def p_value(self, pairs: Pairs, precision: float) -> float:
         return betting.betting_test(pairs.chain_right, pairs.full_right, precision)
@@ -97,6 +100,7 @@ class ExactTest:
     """Counts harms alone (`etbac.planner.guarantee`)."""
 
     name = "exact"
+    credits: tuple[float, ...] = (0.0,)
 
     def p_value(self, pairs: Pairs, precision: float) -> float:
         return guarantee.exact_test(pairs.n_right, pairs.harms, precision)

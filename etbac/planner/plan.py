@@ -1,37 +1,41 @@
-"""`etbac plan`: thresholds chosen on the search set, tested once on the certify set, priced with the matrix."""
+"""`etbac plan`: exits and thresholds chosen on the search set and tested once on the certify set."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-
-from etbac.contract import FULL_MODEL_ID, Plan
+from etbac.contract import Plan
 from etbac.engine_dir import write_plan
 from etbac.errors import EtbacError, UsageError
 from etbac.metrics import metric as find_metric
-from etbac.planner.certify import certify, next_level, too_few
+from etbac.planner import figures
+from etbac.planner.certify import certify, next_level, not_likely
 from etbac.planner.chance import Ahead
+from etbac.planner.choices import Choices
 from etbac.planner.collect import check_labels, judge_full, passes
+from etbac.planner.demands import Demands
 from etbac.planner.evidence import find_test
 from etbac.planner.goal import Goal
 from etbac.planner.guarantee import check_delta, check_precision
-from etbac.planner.prediction import chain_latency, stage_costs
+from etbac.planner.prices import Prices
 from etbac.planner.recorded import collect_once
 from etbac.planner.samples import SampleSet, load_search_and_certify
-from etbac.planner.search import Candidate, cheapest
+from etbac.planner.search import Candidate
 from etbac.planner.sequence import candidates
-from etbac.planner.static_cut import static_cut
 from etbac.planner.statistics import ExitStatistics
-from etbac.profiles.matrix import Floats, Matrix
+from etbac.profiles.matrix import Matrix
 from etbac.profiles.profiler import find_or_make
 from etbac.runtime.chain import Chain, load
 
 BATCH_SIZE = 16
 TEST = "betting"
+TAIL_FROM = 8
+"""Batch size from which a plan's p99 is not to be above the full model's: of a batch of one, the sample that goes to
+the end pays for every head."""
+STATEFUL_GATES = ("patience",)
 NOT_READ = "the certify set was not read"
 
 Bar = Callable[[str, int], Callable[[int], None]]
@@ -47,6 +51,8 @@ def plan(
     metric: str | None = None,
     test: str = TEST,
     batch_size: int | None = None,
+    max_latency: float | None = None,
+    min_class_precision: float | None = None,
     uncertified: bool = False,
     read: bool = True,
     seed: int = 0,
@@ -56,13 +62,15 @@ def plan(
     note: Callable[[str], None] = lambda sentence: None,
     bar: Bar = lambda name, whole: lambda done: None,
 ) -> Plan:
-    """Choose a threshold for every exit, certify what they keep, and put the plan in force.
+    """Choose exits and a threshold for each, certify what they keep, and put the plan in force.
 
     The chain is made fast at `batch_size` (16, or the chain's largest if that is less); what is certified, at level
     `delta`, is that its metric is at least `precision` times the full model's. `data`: an .npz file (inputs by name,
     `labels`), split in halves by `seed`, or the folder of the checkpoint's data set; by default where the checkpoint
     recorded it. `metric`: by default the checkpoint's. `test`: "betting", which counts what the chain repairs, or
-    "exact", which counts losses alone. `backend`, `dtype`, `trust`: which engines, see `load`.
+    "exact", which counts losses alone. `max_latency`: what the 99th percentile of a batch's predicted latency may be,
+    in milliseconds; by default the full model's, from batches of 8 on, if there is such a plan. `min_class_precision`:
+    what the precision must be on every class of the search set. `backend`, `dtype`, `trust`: which engines, see `load`.
 
     Raises EtbacError, and changes nothing, where the precision cannot be certified; with `uncertified` the search
     set's plan is put in force instead, marked and with the reason; without `read` it always is, and the certify set is
@@ -82,26 +90,34 @@ def plan(
         profile = find_or_make(chain, note)
         whole = passes(goal.metric) * len(search_set)
         search = collect_once(chain, search_set, goal.metric, progress=bar("search set", whole))
-        costs = stage_costs(profile.matrix, batch, np.arange(search.n + 1) / search.n)
-        outcome = _certified(chain, certify_set, goal, search, costs, bar) if read else _Outcome(reason=NOT_READ)
+        stateful = _reads_earlier_exits(chain)
+        matrix = replace(profile.matrix, head_ms=None, gather_ms=None) if stateful else profile.matrix
+        choices = _choices(search, matrix, batch, goal, max_latency, min_class_precision, note)
+        outcome = _certified(chain, certify_set, goal, choices, bar) if read else _Outcome(reason=NOT_READ)
         if outcome.reason is not None and read and not uncertified:
             raise EtbacError(outcome.reason)
-        chosen = outcome.candidate or cheapest(search, costs, int((1 - precision) * search.n_right))
+        chosen = outcome.candidate or choices.fastest(precision)
+        if stateful:
+            note(
+                f"gate {stateful}: how sure an exit is depends on the exits before it, so none is left out of the plan"
+            )
         made = Plan(
-            exits=chain.exits,
+            exits=tuple(exit_id for exit_id in chain.exits if stateful or exit_id in chosen.thresholds),
             thresholds=dict(chosen.thresholds),
             precision=precision,
             certified=outcome.certificate is not None,
             reason=outcome.reason,
             certificate=outcome.certificate,
-            predicted=_predicted(profile.matrix, search, chosen),
+            predicted=figures.predicted(matrix, search, chosen),
             search={
                 "metric": goal.metric.name,
                 "batch_size": batch,
                 "set_sha256": search_set.sha256,
                 "seed": seed,
-                **_figures(search, chosen),
-                "static_cut": _static_cut(profile.matrix, search, goal),
+                **figures.of_search_set(search, chosen),
+                **figures.demanded(choices.demands, chosen),
+                "front": [figures.on_front(each, search) for each in choices.front],
+                "static_cut": figures.best_static_cut(matrix, search, goal),
             },
         )
         write_plan(chain.engine_dir, profile.name, made)
@@ -117,19 +133,60 @@ class _Outcome:
     reason: str | None = None
 
 
-def _certified(
-    chain: Chain, samples: SampleSet, goal: Goal, search: ExitStatistics, costs: Floats, bar: Bar
-) -> _Outcome:
+def _choices(
+    search: ExitStatistics,
+    matrix: Matrix,
+    batch: int,
+    goal: Goal,
+    max_latency: float | None,
+    min_class_precision: float | None,
+    note: Callable[[str], None],
+) -> Choices:
+    """The plans to choose from; a UsageError where none is as fast as asked for."""
+    prices, exactly = Prices.expected(matrix, batch, search.n), Prices.exactly(matrix, batch)
+
+    def within(most_ms: float | None) -> Choices:
+        demands = Demands(search, exactly, most_ms, min_class_precision)
+        return Choices(search, prices, demands, goal.test.credits)
+
+    if min_class_precision is not None and search.classes is None:
+        raise UsageError("--min-class-precision needs labels that are one class a sample, and these data have none")
+    full_ms = matrix.full_at(batch) if batch >= TAIL_FROM else None
+    found = within(full_ms if max_latency is None else max_latency)
+    if found.plans:
+        return found
+    free = within(None)
+    lowest = min(free.demands.tail_ms(choice.candidate.thresholds) for choice in free.plans)
+    if max_latency is not None:
+        raise UsageError(
+            f"--max-latency {max_latency:g}: no plan is predicted to have such a p99 at batch {batch}; the "
+            f"lowest is {lowest:.3f} ms"
+        )
+    note(
+        f"no plan keeps the predicted p99 at batch {batch} to the full model's {full_ms:.3f} ms; "
+        f"the lowest is {lowest:.3f} ms"
+    )
+    return free
+
+
+def _certified(chain: Chain, samples: SampleSet, goal: Goal, choices: Choices, bar: Bar) -> _Outcome:
     """Fix the sequence of candidates before any exit's answer on the certify set is known, then test it."""
     full_right = judge_full(chain, samples, goal.metric, bar("certify set: full model", len(samples)))
-    n_right, level = int(full_right.sum()), next_level(chain.engine_dir, samples, goal.delta)
-    sequence = candidates(search, costs, Ahead(goal.test, goal.precision, level, len(samples), n_right))
+    level = next_level(chain.engine_dir, samples, goal.delta)
+    ahead = Ahead(goal.test, goal.precision, level, len(samples), int(full_right.sum()))
+    sequence = candidates(choices, ahead)
     if not sequence:
-        return _Outcome(reason=f"{too_few(len(samples), n_right, goal, level)}. Add data with --data")
+        return _Outcome(reason=f"{not_likely(ahead, choices)}. Ask for a lower --precision, or add data with --data")
     done = certify(chain, samples, full_right, goal, sequence, bar("certify set: exits", len(samples)))
     if done.winner is None:
         return _Outcome(reason=f"{done.failure}. Ask for a lower --precision, or add data with --data")
     return _Outcome(done.winner.candidate, done.certificate(done.winner, chain))
+
+
+def _reads_earlier_exits(chain: Chain) -> str | None:
+    """The name of a gate whose confidence depends on earlier exits' predictions; None where no gate's does."""
+    names = {str(entry.contract.gate.get("name")) for entry in chain.manifest.segments}
+    return next((name for name in STATEFUL_GATES if name in names), None)
 
 
 def _batch_size(asked: int | None, largest: int) -> int:
@@ -138,36 +195,3 @@ def _batch_size(asked: int | None, largest: int) -> int:
     if not 1 <= asked <= largest:
         raise UsageError(f"--batch-size {asked}: this chain runs batches of 1 to {largest}")
     return asked
-
-
-def _predicted(matrix: Matrix, search: ExitStatistics, chosen: Candidate) -> dict[int, dict[str, float]]:
-    """At every batch size of the profile, for samples like those of the search set."""
-    reach = search.replay(chosen.thresholds).survivors / search.n
-    return {
-        size: {"chain_ms": chain_latency(matrix, size, reach), "full_ms": matrix.full_at(size)}
-        for size in matrix.batch_sizes
-    }
-
-
-def _figures(search: ExitStatistics, chosen: Candidate) -> dict[str, Any]:
-    """What the search set says of the plan, of the full model and of each exit alone."""
-    replay, stages = search.replay(chosen.thresholds), (*search.exits, FULL_MODEL_ID)
-    return {
-        "n": search.n,
-        "n_right": search.n_right,
-        "harms": replay.harms,
-        "repairs": replay.repairs,
-        "precision": replay.precision if search.n_right else None,
-        "full": search.n_right / search.n,
-        "exits": {str(id_): float(right.mean()) for id_, right in zip(stages, search.right, strict=True)},
-        "shares": {str(id_): float(share) for id_, share in zip(stages, replay.shares, strict=True)},
-    }
-
-
-def _static_cut(matrix: Matrix, search: ExitStatistics, goal: Goal) -> dict[str, Any] | None:
-    """The best cut without a gate, as the search set sees it: information, nothing is certified."""
-    cut = static_cut(search, goal.precision, goal.delta)
-    if cut is None:
-        return None
-    predicted = {str(size): cut.latency(matrix, size) for size in matrix.batch_sizes}
-    return {"exit_id": cut.exit_id, "precision": cut.precision, "predicted": predicted}

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 
 import numpy as np
 import numpy.typing as npt
@@ -17,18 +18,33 @@ def stage_costs(matrix: Matrix, batch: int, shares: npt.ArrayLike) -> Floats:
     priced with the matrix, and nobody costs nothing. The sum over the stages is the batch's expected latency, because
     an expectation is linear however the stages' sizes depend on each other.
     """
+    return matrix.stages_at(batch) @ binomial_weights(batch, shares)
+
+
+def binomial_weights(batch: int, shares: npt.ArrayLike) -> Floats:
+    """[batch + 1, shares]: how likely each number of rows is, when a share of all samples is taken."""
     share = np.clip(np.asarray(shares, np.float64), 1e-300, 1.0)[:, None]
     rows = np.arange(batch + 1)
     log_choose = np.array([_log_choose(batch, k) for k in range(batch + 1)])
     log_rest = np.log1p(-np.minimum(share, 1 - 1e-16))
-    probability = np.exp(log_choose + rows * np.log(share) + (batch - rows) * log_rest)
-    costs: Floats = matrix.stages_at(batch) @ probability.T
-    return costs
+    probability: Floats = np.exp(log_choose + rows * np.log(share) + (batch - rows) * log_rest).T
+    return probability
 
 
 def chain_latency(matrix: Matrix, batch: int, survivors: npt.ArrayLike) -> float:
     """Expected milliseconds of one batch of which the share `survivors[k]` reaches stage k."""
     return float(np.trace(stage_costs(matrix, batch, survivors)))
+
+
+def rebuilt_latency(matrix: Matrix, batch: int, survivors: npt.ArrayLike, used: Sequence[bool]) -> float:
+    """As `chain_latency`, of a chain that has been built with the `used` exits alone."""
+    spared = chain_latency(matrix, batch, survivors)
+    if matrix.head_ms is None or matrix.gather_ms is None:
+        return spared
+    reach = np.asarray(survivors, np.float64)
+    heads = np.diag(matrix.at(matrix.head_ms[:-1], batch) @ binomial_weights(batch, reach[:-1]))
+    gathers = np.diag(matrix.at(matrix.gather_ms[1:], batch) @ binomial_weights(batch, reach[1:]))
+    return spared - float(((heads + gathers) * ~np.asarray(used, bool)).sum())
 
 
 def _log_choose(n: int, k: int) -> float:

@@ -1,185 +1,377 @@
-"""Thresholds that minimise the predicted latency within a budget of harm.
+"""Which exits to use, and at which thresholds: the fastest chain that keeps a worth.
 
-What makes the search finite: letting a harmless sample leave earlier costs nothing and lowers every later stage, so a
-best threshold always stands just above a harmful sample's confidence. An exit that is used therefore lets
-d = 0, 1, 2, … harmful samples go, and stops below the next one: it takes d + 1 blocks of the budget (see
-`guarantee.pass_probability`). Dynamic programming over exits and blocks would be exact if a state were the blocks
-spent; it is also *who* survives, so a beam keeps several states for each number of blocks, ranked by the cost so far
-and by what their survivors would go on to cost under the best plan known (a rollout), which the next round improves.
+The worth of a plan is a sum over samples of what each is worth where it leaves (an answer that is right, or one that is
+not lost), less a toll for every exit that is used. The search minimises cost - price * worth at a price of worth (a
+Lagrangian), at many prices: that is a front of plans, each the fastest of its worth. At one price it is a descent over
+exits. All other exits held fixed, *every* threshold of an exit is priced at once, exactly: samples by falling
+confidence, cumulative sums of what leaving now is worth more than leaving later, and of how many would have reached
+each later stage. Not using an exit at all is one of its thresholds, so the descent chooses the exits too; where it
+stands still, used exits are swapped for others. The prices' path is walked in both directions, each step from the last.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, fields
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass
+from functools import cached_property
+from itertools import accumulate, combinations
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
+from etbac.planner.prices import Prices
 from etbac.planner.statistics import Bools, ExitStatistics
 from etbac.profiles.matrix import Floats
 
-BEAM = 12
-"""States kept for each level of spending."""
-LEVELS = 24
-"""Numbers of blocks that are told apart: a budget up to this is searched block by block, a larger one in steps."""
-ROUNDS = 4
+Limits = npt.NDArray[np.float32]
+"""A threshold for every exit; +inf: it is not used."""
+
+UNUSED = np.float32(np.inf)
+PRICES = 14
+ROUNDS = 20
+COARSE = 2_500
+STEPS = 24
+FEW = 8
+"""Exits up to which more starts are tried, and on up to `COARSE` samples more exchanges, of up to `STEPS` steps."""
+EPS = 1e-9
 
 
 @dataclass(frozen=True)
 class Candidate:
-    """Thresholds by exit id, the blocks of harm that they take, and the expected cost of a batch in milliseconds."""
+    """Thresholds by exit id, the expected cost of a batch in milliseconds, and what the search set says of them."""
 
     thresholds: Mapping[int, float]
-    blocks: int
     cost_ms: float
+    harms: int
+    repairs: int
+
+    @property
+    def blocks(self) -> int:
+        """Harms, and one for each threshold: see `chance`."""
+        return self.harms + len(self.thresholds)
+
+    @property
+    def net(self) -> int:
+        """Right answers more than the full model's."""
+        return self.repairs - self.harms
 
 
 @dataclass(frozen=True)
 class _State:
-    """Exits so far decided: who is left, what it has cost, and the thresholds chosen."""
+    """Thresholds, and what they cost and are worth."""
 
-    alive: Bools
-    blocks: int
+    limits: Limits
     cost: float
-    thresholds: Mapping[int, float]
+    worth: float
+
+    def loss(self, price: float) -> float:
+        return self.cost - price * self.worth
 
 
 @dataclass(frozen=True)
-class _Moves:
-    """Decisions at one exit, one a row: of state `state`, the first `cut` samples by falling confidence leave if they
-    are still there, the last of them at `threshold` (NaN: nobody leaves). `blocks` and `cost` are those after it, and
-    `rank` adds what the survivors are expected to cost from there on."""
+class _Scan:
+    """All thresholds of one exit, the first being "not used": what each costs and is worth with the others held."""
 
-    state: npt.NDArray[np.intp]
-    blocks: npt.NDArray[np.int64]
+    limits: npt.NDArray[np.float32]
     cost: Floats
-    rank: Floats
-    cut: npt.NDArray[np.int64]
-    threshold: Floats
+    worth: Floats
+
+    def state(self, limits: Limits, place: int, row: int) -> _State:
+        """One of them, with the others' `limits`."""
+        return _State(_with(limits, place, self.limits[row]), float(self.cost[row]), float(self.worth[row]))
+
+    def cheapest(self, state: _State, place: int, least: float) -> _State:
+        """The cheapest that is worth `least`; `state` as it was where none is."""
+        cost = np.where(self.worth >= least - EPS, self.cost, np.inf)
+        row = int(cost.argmin())
+        return self.state(state.limits, place, row) if np.isfinite(cost[row]) else state
 
 
-def cheapest(statistics: ExitStatistics, costs: Floats, most_blocks: int) -> Candidate:
-    """The cheapest thresholds that take at most `most_blocks` blocks; none at all where nothing keeps to that.
+class Search:
+    """The plans of one search set.
 
-    `costs` [exits + 1, n + 1]: what stage k costs a batch when s of the n samples reach it, at [k, s].
-    """
-    best = _no_exit(statistics, costs)
-    for _ in range(ROUNDS):
-        found = min(_sweep(statistics, costs, most_blocks, best), key=lambda candidate: candidate.cost_ms, default=best)
-        if found.cost_ms >= best.cost_ms:
-            break
-        best = found
-    return best
-
-
-def _no_exit(statistics: ExitStatistics, costs: Floats) -> Candidate:
-    return Candidate({}, int(statistics.harmful[-1].sum()), float(costs[:, statistics.n].sum()))
-
-
-def _sweep(statistics: ExitStatistics, costs: Floats, most_blocks: int, best: Candidate) -> Iterator[Candidate]:
-    """One pass of the beam over the exits; what comes out keeps the budget."""
-    n, harmful = statistics.n, statistics.harmful
-    later = _later_costs(statistics, costs, best)
-    beam = [_State(np.ones(n, bool), 0, float(costs[0, n]), {})]
-    for e, exit_id in enumerate(statistics.exits):
-        order = _Order.of(statistics.confidence[e])
-        each = [_moves(beam, k, order, harmful[e], costs[e + 1], later[e], most_blocks) for k in range(len(beam))]
-        moves = _Moves(*(np.concatenate([getattr(part, field.name) for part in each]) for field in fields(_Moves)))
-        beam = [_apply(beam, moves, row, order, exit_id) for row in _select(moves, most_blocks)]
-    for state in beam:
-        blocks = state.blocks + int(harmful[-1, state.alive].sum())
-        if blocks <= most_blocks:
-            yield Candidate(state.thresholds, blocks, state.cost)
-
-
-@dataclass(frozen=True)
-class _Order:
-    """Samples by falling confidence.
-
-    `tied_from[i]` is the first place with the confidence of place i; NaN never leaves, so only the first `valid` can.
+    `worth` [stages, n] is what a sample is worth where it leaves (`credit` is what that is for a repair; a harm is -1);
+    `toll` is taken off for every exit used; at most `most_exits` are.
     """
 
-    samples: npt.NDArray[np.intp]
-    confidence: npt.NDArray[np.float32]
-    tied_from: npt.NDArray[np.intp]
-    valid: int
+    def __init__(
+        self,
+        statistics: ExitStatistics,
+        prices: Prices,
+        worth: npt.NDArray[np.floating],
+        credit: float = 0.0,
+        toll: float = 1.0,
+        most_exits: int | None = None,
+    ) -> None:
+        self.statistics, self.credit = statistics, credit
+        self._prices, self._toll = prices, toll
+        self._worth = worth.astype(np.float64)
+        self._exits = len(statistics.exits)
+        self._most = self._exits if most_exits is None else most_exits
+        self._orders = np.argsort(-statistics.confidence, axis=1, kind="stable")  # NaN, which never leaves, is last
+        self._few = self._exits <= FEW
+        self._small = self._few and statistics.n <= COARSE
+        self._effort = 4 if self._small else 1
+        self._segments: dict[tuple[int, int], Floats] = {}
 
-    @staticmethod
-    def of(confidence: npt.NDArray[np.float32]) -> _Order:
-        samples = np.argsort(-confidence, kind="stable")
-        ordered = confidence[samples]
-        tied_from = np.searchsorted(-ordered, -ordered, side="left")
-        return _Order(samples, ordered, tied_from, int((~np.isnan(ordered)).sum()))
+    @cached_property
+    def front(self) -> list[Candidate]:
+        """Plans of falling worth and cost, from no exit at all to the boldest; none is beaten by another."""
+        return [self._candidate(state) for state in self._front]
+
+    @cached_property
+    def nothing(self) -> Candidate:
+        """The plan that uses no exit."""
+        return self._candidate(self._nothing())
+
+    def cheapest(self, least: float) -> Candidate | None:
+        """The cheapest plan that is worth `least`; None where there is none."""
+        kept = [state for state in self._front if state.worth >= least - EPS]
+        beyond = [state for state in self._front if state.worth < least - EPS]
+        if not kept:
+            return None
+        starts = [*kept[-self._effort :], *beyond[: self._effort]]
+        if beyond:
+            price = (kept[-1].cost - beyond[0].cost) / (kept[-1].worth - beyond[0].worth)
+            seeds = self._seeds(price) if self._few else []
+            starts += [self._settle(state, price) for state in (kept[-1], beyond[0], *seeds)]
+        feasible = [found for state in starts if (found := self._lift(state, least)).worth >= least - EPS]
+        ways = {state.limits.tobytes(): state for state in feasible}.values()
+        better = sorted((self._alone(state, least) for state in ways), key=lambda state: state.cost)
+        return self._candidate(min((self._in_pairs(state, least) for state in better[: self._effort]), key=_cost))
+
+    def _seeds(self, price: float) -> list[_State]:
+        """Every exit alone, and every two."""
+        alone = [self._best(self._nothing(), place, price) for place in range(self._exits)]
+        pairs = combinations(range(self._exits), 2)
+        return [*alone, *(self._best(alone[first], second, price) for first, second in pairs)]
+
+    @cached_property
+    def _front(self) -> list[_State]:
+        """Found on every so many samples, where there are more than `COARSE`, and then settled on all."""
+        nothing = self._nothing()
+        prices = nothing.cost / self.statistics.n * np.geomspace(3_000, 0.3, PRICES)
+        if self.statistics.n > COARSE:
+            starts = self._thinned()._walk(prices * self.statistics.n / COARSE)
+            own = [self._evaluate(state.limits) for state in starts]
+            return _pareto([nothing, *map(self._refine, own, prices)])
+        return _pareto([nothing, *self._walk(prices)])
+
+    def _nothing(self) -> _State:
+        return self._evaluate(np.full(self._exits, UNUSED, np.float32))
+
+    def _walk(self, prices: Floats) -> list[_State]:
+        """The best state found at each price, there and back, each step from the last."""
+        there = list(accumulate(prices, self._descend, initial=self._nothing()))[1:]
+        back = list(accumulate(prices[::-1], self._descend, initial=there[-1]))[:0:-1]
+        return [
+            min(states, key=lambda state: state.loss(price)) for price, *states in zip(prices, there, back, strict=True)
+        ]
+
+    def _thinned(self) -> Search:
+        n = self.statistics.n
+        rows = np.random.default_rng(0).permutation(n)[:COARSE]
+        toll = self._toll * COARSE / n
+        prices = self._prices.at(np.linspace(0, n, COARSE + 1).round().astype(int))
+        return Search(self.statistics.take(rows), prices, self._worth[:, rows], self.credit, toll, self._most)
+
+    def _descend(self, state: _State, price: float) -> _State:
+        for _ in range(ROUNDS):
+            moved = self._swap(self._settle(state, price), price)
+            if moved.loss(price) >= state.loss(price) - EPS:
+                return moved
+            state = moved
+        return state
+
+    def _settle(self, state: _State, price: float) -> _State:
+        """One exit after the other takes its best threshold, until none has a better one."""
+        for _ in range(ROUNDS):
+            refined = self._refine(state, price)
+            settled = self._each(refined, price, range(self._exits))
+            if settled.loss(price) >= refined.loss(price) - EPS:
+                return refined
+            state = settled
+        return state
+
+    def _refine(self, state: _State, price: float) -> _State:
+        """As `_settle`, of the exits that are used alone."""
+        for _ in range(ROUNDS):
+            refined = self._each(state, price, np.flatnonzero(state.limits < UNUSED).tolist())
+            if refined.loss(price) >= state.loss(price) - EPS:
+                return refined
+            state = refined
+        return state
+
+    def _each(self, state: _State, price: float, places: Iterable[int]) -> _State:
+        for place in places:
+            state = min(state, self._best(state, place, price), key=lambda each: each.loss(price))
+        return state
+
+    def _swap(self, state: _State, price: float) -> _State:
+        """The best exchange of one used exit for another one, if that is better."""
+        best = state
+        for used, others in self._gaps(state.limits):
+            without = self._evaluate(_with(state.limits, used, UNUSED))
+            for place in others:
+                best = min(best, self._best(without, place, price), key=lambda each: each.loss(price))
+        return best
+
+    def _gaps(self, limits: Limits) -> Iterator[tuple[int, list[int]]]:
+        """Each used exit, with the unused ones between the used ones on its two sides."""
+        used = [-1, *np.flatnonzero(limits < UNUSED).tolist(), self._exits]
+        for before, place, after in zip(used, used[1:], used[2:], strict=False):
+            reach = range(self._exits) if self._small else range(before + 1, after)
+            yield place, [other for other in reach if other != place and limits[other] == UNUSED]
+
+    def _best(self, state: _State, place: int, price: float) -> _State:
+        scan = self._scan(state, place)
+        row = int((scan.cost - price * scan.worth).argmin())
+        return scan.state(state.limits, place, row)
+
+    def _alone(self, state: _State, least: float) -> _State:
+        """One exit after the other takes its cheapest threshold that leaves the plan worth `least`."""
+        for _ in range(ROUNDS):
+            before = state
+            for place in range(self._exits):
+                state = self._scan(state, place).cheapest(state, place, least)
+            if state.cost >= before.cost - EPS or not self._few:
+                break
+        return state
+
+    def _in_pairs(self, state: _State, least: float) -> _State:
+        """One used exit a little more cautious or left out, and another one bolder for it, as long as that pays."""
+        for _ in range(ROUNDS):
+            before = state
+            for used, gap in self._gaps(state.limits):
+                state = min(self._exchanged(state, used, gap, least), key=_cost, default=state)
+            if state.cost >= before.cost - EPS:
+                break
+            state = self._alone(state, least)
+        return state
+
+    def _exchanged(self, state: _State, used: int, gap: list[int], least: float) -> Iterator[_State]:
+        yield state
+        others = [place for place in np.flatnonzero(state.limits < UNUSED).tolist() if place != used]
+        scan = self._scan(state, used)
+        now = int((scan.limits >= state.limits[used]).sum()) - 1
+        for row in {0, *range(max(0, now - (STEPS if self._small else 2)), now)}:
+            first = scan.state(state.limits, used, row)
+            for place in others + gap if row == 0 or self._small else others:
+                exchanged = self._scan(first, place).cheapest(first, place, least)
+                if exchanged.worth >= least - EPS:
+                    yield exchanged
+
+    def _lift(self, state: _State, least: float) -> _State:
+        """Raise thresholds until the plan is worth `least`, each time where a unit of worth costs the least."""
+        while state.worth < least - EPS:
+            steps = []
+            for place in np.flatnonzero(state.limits < UNUSED).tolist():
+                scan = self._scan(state, place)
+                up = np.flatnonzero(scan.worth > state.worth + EPS)
+                rate = (scan.cost[up] - state.cost) / (np.minimum(scan.worth[up], least) - state.worth)
+                if up.size:
+                    steps.append((float(rate.min()), place, scan, int(up[rate.argmin()])))
+            if not steps:
+                return state
+            _, place, scan, row = min(steps, key=lambda step: step[0])
+            state = scan.state(state.limits, place, row)
+        return state
+
+    def _scan(self, state: _State, place: int) -> _Scan:
+        order, used = self._orders[place], np.flatnonzero(state.limits < UNUSED)
+        before, later = used[used < place], used[used > place]
+        previous = int(before[-1]) if before.size else -1
+        there, cost_before, worth_before = self._reach(state.limits, before)
+        samples = order[there[order]]
+        count = len(samples)
+
+        out = self._leaves_at(state.limits, later)[samples]
+        now = self._worth[place][samples]
+        stay = self._worth[out, samples]
+        worth = worth_before - self._toll * len(later) + stay.sum() + _from_zero(now - stay)
+        worth[1:] -= self._toll
+        ordered = self.statistics.confidence[place][samples]
+        one_too_many = len(before) + len(later) >= self._most
+        rows = np.append(0, [] if one_too_many else _cuts(ordered, worth)).astype(np.intp)
+
+        cost = np.full(len(rows), cost_before + self._segment(previous, place)[count])
+        left, at = count - rows, place
+        skipped, skipped_left, skipped_at = cost_before, count, previous
+        for exit_ in (*later.tolist(), self._prices.end):
+            cost += self._segment(at, exit_)[left]
+            skipped += self._segment(skipped_at, exit_)[skipped_left]
+            leaving = np.flatnonzero(out == exit_)
+            left, at = left - (len(leaving) - np.searchsorted(leaving, rows)), exit_
+            skipped_left, skipped_at = skipped_left - len(leaving), exit_
+        cost[0] = skipped
+        return _Scan(np.append(UNUSED, ordered[rows[1:] - 1]), cost, worth[rows])
+
+    def _segment(self, before: int, place: int) -> Floats:
+        if (before, place) not in self._segments:
+            self._segments[before, place] = self._prices.segment(before, place)
+        return self._segments[before, place]
+
+    def _reach(self, limits: Limits, before: npt.NDArray[np.intp]) -> tuple[Bools, float, float]:
+        """Who gets past these exits, and what they have cost and been worth."""
+        there, cost, worth, at = np.ones(self.statistics.n, bool), 0.0, 0.0, -1
+        for place in before.tolist():
+            cost += float(self._segment(at, place)[there.sum()])
+            fires = there & (self.statistics.confidence[place] >= limits[place])
+            worth += float(self._worth[place, fires].sum()) - self._toll
+            there, at = there & ~fires, place
+        return there, cost, worth
+
+    def _leaves_at(self, limits: Limits, later: npt.NDArray[np.intp]) -> npt.NDArray[np.int16]:
+        out = np.full(self.statistics.n, self._exits, np.int16)
+        for place in later[::-1].tolist():
+            out[self.statistics.confidence[place] >= limits[place]] = place
+        return out
+
+    def _evaluate(self, limits: Limits) -> _State:
+        used = np.flatnonzero(limits < UNUSED)
+        there, cost, worth = self._reach(limits, used)
+        last = self._segment(int(used[-1]) if used.size else -1, self._prices.end)[there.sum()]
+        return _State(limits, cost + float(last), worth + float(self._worth[-1, there].sum()))
+
+    def _candidate(self, state: _State) -> Candidate:
+        used = np.flatnonzero(state.limits < UNUSED)
+        thresholds = {self.statistics.exits[place]: float(state.limits[place]) for place in used}
+        replay = self.statistics.replay(thresholds)
+        return Candidate(thresholds, state.cost, replay.harms, replay.repairs)
 
 
-def _moves(
-    beam: list[_State], place: int, order: _Order, harmful: Bools, next_costs: Floats, later: Floats, most_blocks: int
-) -> _Moves:
-    """Of one state: nobody leaves; or all above the first harmful survivor, above the second, …; or everybody."""
-    state = beam[place]
-    alive = state.alive[order.samples]
-    left = np.concatenate([[0], alive.cumsum()])
-    value = np.concatenate([[0.0], np.where(alive, later[order.samples], 0.0).cumsum()])
+def _cuts(ordered: npt.NDArray[np.float32], worth: Floats) -> npt.NDArray[np.intp]:
+    """How many of the samples, by falling confidence, leave at each threshold behind which worth is lost.
 
-    harms = np.flatnonzero(alive[: order.valid] & harmful[order.samples[: order.valid]])
-    cuts = np.append(order.tied_from[harms], order.valid)
-    passed_by = _steps(min(len(cuts), most_blocks - state.blocks))
-    cut = np.concatenate([[0], cuts[passed_by]])
-    blocks = state.blocks + np.concatenate([[0], passed_by + 1])
-    new = np.concatenate([[True], left[cut[1:]] > left[cut[:-1]]])
-    cut, blocks = cut[new], blocks[new]
-
-    cost = state.cost + next_costs[left[-1] - left[cut]]
-    last = np.searchsorted(left, left[cut], side="left") - 1
-    threshold = np.where(cut > 0, order.confidence[last], np.nan)
-    return _Moves(np.full(len(cut), place), blocks, cost, cost + value[-1] - value[cut], cut, threshold)
-
-
-def _steps(count: int) -> npt.NDArray[np.int64]:
-    """0 … count - 1; of more than `LEVELS`, the first few and then steps that widen."""
-    if count <= LEVELS:
-        return np.arange(max(count, 0))
-    few = LEVELS // 4
-    return np.unique(np.concatenate([np.arange(few), np.geomspace(few, count - 1, LEVELS - few).round()]).astype(int))
-
-
-def _select(moves: _Moves, most_blocks: int) -> npt.NDArray[np.intp]:
-    """Rows of the `BEAM` best moves for each level of spending, each rank once."""
-    level = -(-moves.blocks * min(LEVELS, most_blocks) // max(1, most_blocks))
-    rank = moves.rank.round(12)
-    ordered = np.lexsort([moves.blocks, rank, level])
-    level, rank = level[ordered], rank[ordered]
-    first = np.append(True, (level[1:] != level[:-1]) | (rank[1:] != rank[:-1]))
-    ordered, level = ordered[first], level[first]
-    place = np.arange(len(level)) - np.searchsorted(level, level, side="left")
-    rows: npt.NDArray[np.intp] = ordered[place < BEAM]
-    return rows
-
-
-def _apply(beam: list[_State], moves: _Moves, row: int, order: _Order, exit_id: int) -> _State:
-    state = beam[moves.state[row]]
-    blocks, cost, threshold = int(moves.blocks[row]), float(moves.cost[row]), float(moves.threshold[row])
-    if np.isnan(threshold):
-        return _State(state.alive, blocks, cost, state.thresholds)
-    alive = state.alive.copy()
-    alive[order.samples[: moves.cut[row]]] = False
-    return _State(alive, blocks, cost, {**state.thresholds, exit_id: threshold})
-
-
-def _later_costs(statistics: ExitStatistics, costs: Floats, plan: Candidate) -> Floats:
-    """[exits, n]: what a sample that survives exit e costs from the stage after the next one on, under `plan`.
-
-    A stage's cost is shared equally by the samples that it runs, under the plan.
+    A threshold is a sample's confidence; those behind which the next one is worth no less are beaten by that one.
     """
-    survivors = statistics.replay(plan.thresholds).survivors
-    stages = np.arange(len(survivors))
-    each = costs[stages, survivors] / np.maximum(survivors, 1)
-    later = np.zeros((len(statistics.exits), statistics.n))
-    onwards = np.full(statistics.n, each[-1])
-    for e in reversed(range(len(statistics.exits) - 1)):
-        limit = np.float32(plan.thresholds.get(statistics.exits[e + 1], np.inf))
-        stays = ~((statistics.confidence[e + 1] >= limit) & (limit < np.inf))
-        later[e] = np.where(stays, onwards, 0.0)
-        onwards = each[e + 1] + later[e]
-    return later
+    following = np.append(ordered[1:], np.float32(np.nan))[: len(ordered)]
+    cuts: npt.NDArray[np.intp] = 1 + np.flatnonzero(np.isfinite(ordered) & (ordered != following))
+    return cuts[np.append(np.diff(worth[cuts]) < 0, True)] if cuts.size else cuts
+
+
+def _cost(state: _State) -> float:
+    return state.cost
+
+
+def _with(limits: Limits, place: int, limit: np.float32 | float) -> Limits:
+    changed: Limits = limits.copy()
+    changed[place] = limit
+    return changed
+
+
+def _from_zero(values: npt.NDArray[Any]) -> npt.NDArray[Any]:
+    """0 and then the cumulative sums."""
+    sums = np.zeros(len(values) + 1, np.float64 if values.dtype.kind == "f" else np.int64)
+    np.cumsum(values, out=sums[1:])
+    return sums
+
+
+def _pareto(states: list[_State]) -> list[_State]:
+    """Of falling worth; each cheaper than all before it."""
+    front: list[_State] = []
+    for state in sorted(states, key=lambda each: (-each.worth, each.cost)):
+        if not front or state.cost < front[-1].cost - EPS:
+            front.append(state)
+    return front

@@ -6,10 +6,10 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from etbac.planner.chance import Ahead, chance
+from etbac.planner.choices import Choices
 from etbac.planner.evidence import Pairs, PrecisionTest
-from etbac.planner.search import Candidate, cheapest
+from etbac.planner.search import Candidate
 from etbac.planner.statistics import ExitStatistics
-from etbac.profiles.matrix import Floats
 
 PASS_PROBABILITIES = (0.99, 0.9, 0.7, 0.5)
 """How likely each candidate would be to pass if it had not been chosen among many: the first is nearly sure to, and the
@@ -26,17 +26,14 @@ class Trial:
     passed: bool
 
 
-def candidates(search: ExitStatistics, costs: Floats, ahead: Ahead) -> list[Candidate]:
-    """The cheapest plan at each of a few budgets of harm, the most cautious first.
-
-    A budget is the largest that passes the test ahead with one of `PASS_PROBABILITIES`. Empty where not even a plan
-    without harm is likely to.
-    """
-    if chance(ahead, 0, 0, search.n, search.n_right) < PASS_PROBABILITIES[-1]:
-        return []
-    budgets = [_budget(probability, search, ahead) for probability in PASS_PROBABILITIES]
-    found = [cheapest(search, costs, max(1, budget)) for budget in sorted(set(budgets))]
-    return [each for place, each in enumerate(found) if each not in found[:place]]
+def candidates(choices: Choices, ahead: Ahead) -> list[Candidate]:
+    """The cheapest plan for each of `PASS_PROBABILITIES`, the most cautious first; none if none is likely to pass."""
+    chosen: list[Candidate] = []
+    for probability in PASS_PROBABILITIES:
+        found = _likely(choices, ahead, probability)
+        if found is not None and not (chosen and found.cost_ms >= chosen[-1].cost_ms):
+            chosen.append(found)
+    return chosen
 
 
 def run_sequence(
@@ -57,11 +54,30 @@ def run_sequence(
     return trials
 
 
-def _budget(probability: float, search: ExitStatistics, ahead: Ahead) -> int:
-    """The most blocks with which a plan that repairs nothing passes with that probability."""
+def _likely(choices: Choices, ahead: Ahead, probability: float) -> Candidate | None:
+    """The cheapest plan that passes with that probability: one that was found, or one between two of them."""
+    likely = [choice for choice in choices.plans if _odds(choices, ahead, choice.candidate) >= probability]
+    if not likely:
+        return None
+    found = min(likely, key=lambda choice: choice.candidate.cost_ms)
+    best, search = found.candidate, found.search
+    least = search.credit * best.repairs - _budget(choices, ahead, best.repairs, probability)
+    between = choices.fitting([each] if (each := search.cheapest(least)) is not None else [])
+    better = [each for each in between if _odds(choices, ahead, each) >= probability]
+    return min([best, *better], key=lambda each: each.cost_ms)
+
+
+def _odds(choices: Choices, ahead: Ahead, candidate: Candidate) -> float:
+    search = choices.statistics
+    return chance(ahead, candidate.blocks, candidate.repairs, search.n, search.n_right)
+
+
+def _budget(choices: Choices, ahead: Ahead, repairs: int, probability: float) -> int:
+    """The most blocks with which a plan with so many repairs passes with that probability."""
+    search = choices.statistics
     low, high = 0, search.n_right + 1
     while high - low > 1:
         middle = (low + high) // 2
-        enough = chance(ahead, middle, 0, search.n, search.n_right) >= probability
+        enough = chance(ahead, middle, repairs, search.n, search.n_right) >= probability
         low, high = (middle, high) if enough else (low, middle)
     return low

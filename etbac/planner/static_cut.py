@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from etbac.planner.guarantee import exact_test
-from etbac.planner.prediction import chain_latency
+from etbac.planner.prices import Prices
 from etbac.planner.statistics import ExitStatistics
 from etbac.profiles.matrix import Matrix
 
@@ -20,9 +20,8 @@ class StaticCut:
     n_right: int
 
     def latency(self, matrix: Matrix, batch: int) -> float:
-        """Predicted milliseconds of a batch: all stages up to the exit, with the heads between."""
-        last = matrix.stages.index(self.exit_id)
-        return chain_latency(matrix, batch, [float(k <= last) for k in range(len(matrix.stages))])
+        """Predicted milliseconds of a batch: all stages up to the exit, less the heads between if they are known."""
+        return float(Prices.exactly(matrix, batch).segment(-1, matrix.stages.index(self.exit_id))[batch])
 
 
 def static_cut(statistics: ExitStatistics, precision: float, delta: float) -> StaticCut | None:

@@ -47,6 +47,11 @@ class ExitStatistics:
         """[exits + 1, n]: leaving there loses an answer that the full model gets right."""
         return self.full_right & ~self.right
 
+    def take(self, rows: npt.NDArray[np.intp]) -> ExitStatistics:
+        """Of these samples, also more than once each."""
+        classes = None if self.classes is None else self.classes[rows]
+        return ExitStatistics(self.exits, self.confidence[:, rows], self.right[:, rows], self.full_right[rows], classes)
+
     def leaves_at(self, thresholds: Mapping[int, float]) -> npt.NDArray[np.intp]:
         """[n]: the stage (0-based) where each sample leaves; an exit without a threshold lets nobody go."""
         limits = np.array([[thresholds.get(exit_id, np.inf)] for exit_id in self.exits], np.float32).reshape(-1, 1)

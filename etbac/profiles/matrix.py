@@ -34,7 +34,11 @@ class Matrix:
 
     def stages_at(self, largest: int) -> Floats:
         """[stages, largest + 1]: each stage at batch sizes 0 (costs nothing: it does not run) to `largest`."""
-        return np.stack([self._at(row, np.arange(largest + 1)) for row in self.stage_ms])
+        return self.at(self.stage_ms, largest)
+
+    def at(self, rows: Floats, largest: int) -> Floats:
+        """[rows, largest + 1]: rows that were measured at `batch_sizes`, at batch sizes 0 to `largest`."""
+        return np.stack([self._at(row, np.arange(largest + 1)) for row in rows])
 
     def full_at(self, batch: int) -> float:
         """The full model at one batch size."""

@@ -2,12 +2,14 @@ import numpy as np
 import pytest
 from scipy import stats
 
-from etbac.planner.chance import Ahead
+from etbac.planner.chance import Ahead, chance
+from etbac.planner.choices import Choices
+from etbac.planner.demands import Demands
 from etbac.planner.evidence import TESTS, find_test
 from etbac.planner.guarantee import allowed_harms
-from etbac.planner.prediction import stage_costs
+from etbac.planner.prices import Prices
 from etbac.planner.search import Candidate
-from etbac.planner.sequence import candidates, run_sequence
+from etbac.planner.sequence import PASS_PROBABILITIES, candidates, run_sequence
 from etbac.planner.statistics import ExitStatistics
 
 PRECISION, DELTA = 0.98, 0.05
@@ -18,29 +20,31 @@ def ahead(n: int, n_right: int, test=EXACT) -> Ahead:
     return Ahead(test, PRECISION, DELTA, n, n_right)
 
 
-def draw(population: ExitStatistics, n: int, rng: np.random.Generator) -> ExitStatistics:
-    rows = rng.integers(0, population.n, n)
-    return ExitStatistics(
-        population.exits, population.confidence[:, rows], population.right[:, rows], population.full_right[rows]
+def choices(search: ExitStatistics, table, test=EXACT) -> Choices:
+    return Choices(
+        search, Prices.expected(table, 16, search.n), Demands(search, Prices.exactly(table, 16)), test.credits
     )
 
 
-def test_candidates_grow_bolder_and_faster(statistics, matrix):
+def draw(population: ExitStatistics, n: int, rng: np.random.Generator) -> ExitStatistics:
+    return population.take(rng.integers(0, population.n, n))
+
+
+@pytest.mark.parametrize("test", TESTS.values(), ids=TESTS)
+def test_candidates_grow_bolder_and_faster(statistics, matrix, test):
     search = statistics(4, 4_000, 1)
-    costs = stage_costs(matrix(4, 1), 16, np.arange(4_001) / 4_000)
-    found = candidates(search, costs, ahead(4_000, 4_000))
-    blocks, cost = [each.blocks for each in found], [each.cost_ms for each in found]
+    next_set = ahead(4_000, search.n_right, test)
+    found = candidates(choices(search, matrix(4, 1), test), next_set)
+    chances = [chance(next_set, each.blocks, each.repairs, search.n, search.n_right) for each in found]
     assert len(found) > 1
-    assert blocks == sorted(set(blocks))
-    assert cost == sorted(cost, reverse=True)
-    assert blocks[-1] <= allowed_harms(4_000, PRECISION, DELTA) + 1
+    assert all(odds >= least for odds, least in zip(chances, PASS_PROBABILITIES, strict=False))
+    assert [each.cost_ms for each in found] == sorted({each.cost_ms for each in found}, reverse=True)
 
 
 def test_too_few_samples_have_no_candidate(statistics, matrix):
-    search = statistics(2, 500, 1)
-    costs = stage_costs(matrix(2, 1), 16, np.arange(501) / 500)
-    assert candidates(search, costs, ahead(140, 140)) == []
-    assert candidates(search, costs, ahead(160, 160)) != []
+    offered = choices(statistics(2, 500, 1), matrix(2, 1))
+    assert candidates(offered, ahead(140, 140)) == []
+    assert candidates(offered, ahead(160, 160)) != []
 
 
 def test_the_first_failure_ends_the_sequence():
@@ -49,7 +53,7 @@ def test_the_first_failure_ends_the_sequence():
     right = np.ones((2, 1_000), bool)
     right[0, :40] = False
     certify = ExitStatistics((1,), confidence, right, right[1])
-    sequence = [Candidate({1: threshold}, 1, 1.0) for threshold in (0.9, 0.5, 0.1)]
+    sequence = [Candidate({1: threshold}, 1.0, 0, 0) for threshold in (0.9, 0.5, 0.1)]
     trials = run_sequence(sequence, certify, EXACT, PRECISION, DELTA)
     assert [(trial.pairs.harms, trial.passed) for trial in trials] == [(0, True), (40, False)]
 
@@ -60,7 +64,7 @@ def test_a_candidate_passes_with_just_the_harms_that_are_allowed(extra):
     right = np.ones((2, 1_000), bool)
     right[0, :harms] = False
     certify = ExitStatistics((1,), np.ones((1, 1_000), np.float32), right, right[1])
-    (trial,) = run_sequence([Candidate({1: 0.5}, 1, 1.0)], certify, EXACT, PRECISION, DELTA)
+    (trial,) = run_sequence([Candidate({1: 0.5}, 1.0, 0, 0)], certify, EXACT, PRECISION, DELTA)
     assert trial.pairs.harms == harms
     assert trial.passed == (extra == 0)
 
@@ -70,13 +74,12 @@ def test_what_is_certified_holds_in_the_population_as_often_as_promised(statisti
     """Search and certify sets drawn again and again: bad certificates stay within the level, and most draws get one."""
     population, n = statistics(3, 100_000, 5), 500
     rng = np.random.default_rng(n)
-    costs = stage_costs(matrix(3, 5), 16, np.arange(n + 1) / n)
     trials, violated, certified = 150, 0, 0
     for _ in range(trials):
         search, certify = draw(population, n, rng), draw(population, n, rng)
-        sequence = candidates(search, costs, ahead(n, certify.n_right, test))
+        sequence = candidates(choices(search, matrix(3, 5), test), ahead(n, certify.n_right, test))
         passed = [trial for trial in run_sequence(sequence, certify, test, PRECISION, DELTA) if trial.passed]
-        if passed:
+        if passed and passed[-1].candidate.thresholds:
             certified += 1
             violated += population.replay(passed[-1].candidate.thresholds).precision < PRECISION
     assert violated <= stats.binom.isf(0.01, trials, DELTA)

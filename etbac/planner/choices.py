@@ -1,0 +1,96 @@
+"""The plans that the search set offers, of those that meet the demands."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from functools import cached_property
+
+import numpy as np
+import numpy.typing as npt
+
+from etbac.planner.demands import Demands
+from etbac.planner.prices import Prices
+from etbac.planner.search import Candidate, Search
+from etbac.planner.statistics import ExitStatistics
+from etbac.profiles.matrix import Floats
+
+FEWER_EXITS = (3, 2, 1)
+WEIGHTS = (4.0, 16.0)
+
+
+@dataclass(frozen=True)
+class Choice:
+    """A plan, and the search that has found it and can find others near it."""
+
+    search: Search
+    candidate: Candidate
+
+
+class Choices:
+    """Plans are searched for without the demands first. Where some don't meet them, also with fewer exits (whose heads
+    a batch's last samples pay for), and with more weight on the classes that come off badly.
+
+    `credits`: what a repair may make up for, in harms. Each is searched with: a test that counts repairs counts them
+    for less where samples are few, since many repairs and many harms scatter more than few of both.
+    """
+
+    def __init__(
+        self, statistics: ExitStatistics, prices: Prices, demands: Demands, credits: tuple[float, ...] = (0.0,)
+    ) -> None:
+        self.statistics, self.demands = statistics, demands
+        self._prices, self._credits = prices, credits
+
+    @cached_property
+    def plans(self) -> list[Choice]:
+        """Plans that meet the demands; no exit at all is always considered."""
+        found = ((search, [search.nothing, *search.front]) for search in self._searches)
+        return [Choice(search, each) for search, front in found for each in self.fitting(front)]
+
+    @cached_property
+    def front(self) -> list[Candidate]:
+        """Of falling precision on the search set, and cost; none is beaten by another."""
+        found = sorted((choice.candidate for choice in self.plans), key=lambda each: (-each.net, each.cost_ms))
+        front: list[Candidate] = []
+        for each in found:
+            if not front or each.cost_ms < front[-1].cost_ms:
+                front.append(each)
+        return front
+
+    def fastest(self, precision: float) -> Candidate:
+        """The fastest plan with that precision on the search set; the one with the highest where none has it."""
+        most = int((1 - precision) * self.statistics.n_right)
+        kept = [choice for choice in self.plans if choice.candidate.net >= -most]
+        if not kept:
+            return max((choice.candidate for choice in self.plans), key=lambda each: (each.net, -each.cost_ms))
+        best = min(kept, key=lambda choice: choice.candidate.cost_ms)
+        finer = best.search.cheapest(-most)
+        return min([best.candidate, *self.fitting([finer] if finer else [])], key=lambda each: each.cost_ms)
+
+    def fitting(self, found: Iterable[Candidate]) -> list[Candidate]:
+        """Those that meet the demands."""
+        return [each for each in found if self.demands.met_by(each.thresholds)]
+
+    @cached_property
+    def _searches(self) -> list[Search]:
+        return [search for credit in self._credits for search in self._with(credit)]
+
+    def _with(self, credit: float) -> Iterator[Search]:
+        repaired = self.statistics.right & ~self.statistics.full_right
+        worth = credit * repaired.astype(np.float64) - self.statistics.harmful
+        plain = Search(self.statistics, self._prices, worth, credit)
+        yield plain
+        yield from self._narrower(plain.front, worth, credit)
+
+    def _narrower(self, front: list[Candidate], worth: Floats, credit: float) -> Iterator[Search]:
+        if not all(self.demands.in_time(each.thresholds) for each in front):
+            for most in FEWER_EXITS:
+                yield Search(self.statistics, self._prices, worth, credit, most_exits=most)
+        below = np.unique(np.concatenate([self.demands.classes_below(each.thresholds) for each in front]))
+        if below.size:
+            for weight in WEIGHTS:
+                yield Search(self.statistics, self._prices, worth * self._weights(below, weight), credit)
+
+    def _weights(self, classes: npt.NDArray[np.int64], weight: float) -> Floats:
+        own = self.statistics.classes
+        return np.ones(self.statistics.n) if own is None else np.where(np.isin(own, classes), weight, 1.0)

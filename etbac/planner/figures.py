@@ -1,0 +1,73 @@
+"""What a plan records of the latency that is predicted, and of its search set."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from etbac.contract import FULL_MODEL_ID
+from etbac.planner.demands import Demands
+from etbac.planner.goal import Goal
+from etbac.planner.prediction import chain_latency, rebuilt_latency
+from etbac.planner.search import Candidate
+from etbac.planner.static_cut import static_cut
+from etbac.planner.statistics import ExitStatistics
+from etbac.profiles.matrix import Matrix
+
+
+def predicted(matrix: Matrix, search: ExitStatistics, chosen: Candidate) -> dict[int, dict[str, float]]:
+    """At every batch size of the profile, for samples like those of the search set: of the chain as it is, and of one
+    that is built with the chosen exits alone."""
+    reach = search.replay(chosen.thresholds).survivors / search.n
+    used = [exit_id in chosen.thresholds for exit_id in search.exits]
+    return {
+        size: {
+            "chain_ms": chain_latency(matrix, size, reach),
+            "rebuilt_ms": rebuilt_latency(matrix, size, reach, used),
+            "full_ms": matrix.full_at(size),
+        }
+        for size in matrix.batch_sizes
+    }
+
+
+def of_search_set(search: ExitStatistics, chosen: Candidate) -> dict[str, Any]:
+    """What the search set says of the plan, of the full model and of each exit alone."""
+    replay, stages = search.replay(chosen.thresholds), (*search.exits, FULL_MODEL_ID)
+    return {
+        "n": search.n,
+        "n_right": search.n_right,
+        "harms": replay.harms,
+        "repairs": replay.repairs,
+        "precision": replay.precision if search.n_right else None,
+        "full": search.n_right / search.n,
+        "exits": {str(id_): float(right.mean()) for id_, right in zip(stages, search.right, strict=True)},
+        "shares": {str(id_): float(share) for id_, share in zip(stages, replay.shares, strict=True)},
+    }
+
+
+def demanded(demands: Demands, chosen: Candidate) -> dict[str, Any]:
+    """The tail of a batch's latency, and the class that comes off worst."""
+    classes, ratios = demands.class_precisions(chosen.thresholds)
+    worst = {"class": int(classes[ratios.argmin()]), "precision": float(ratios.min())} if classes.size else None
+    return {
+        "p99_ms": demands.tail_ms(chosen.thresholds),
+        "most_ms": demands.most_ms,
+        "worst_class": worst,
+        "min_class_precision": demands.class_precision,
+    }
+
+
+def on_front(candidate: Candidate, search: ExitStatistics) -> dict[str, Any]:
+    return {
+        "precision": 1 + candidate.net / search.n_right if search.n_right else None,
+        "predicted_ms": candidate.cost_ms,
+        "thresholds": {str(exit_id): threshold for exit_id, threshold in candidate.thresholds.items()},
+    }
+
+
+def best_static_cut(matrix: Matrix, search: ExitStatistics, goal: Goal) -> dict[str, Any] | None:
+    """The best cut without a gate, as the search set sees it: information, nothing is certified."""
+    cut = static_cut(search, goal.precision, goal.delta)
+    if cut is None:
+        return None
+    predicted = {str(size): cut.latency(matrix, size) for size in matrix.batch_sizes}
+    return {"exit_id": cut.exit_id, "precision": cut.precision, "predicted": predicted}

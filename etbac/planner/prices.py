@@ -1,0 +1,69 @@
+"""What a batch is expected to cost, by the exits that are used and the samples that survive each."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+
+from etbac.planner.prediction import binomial_weights
+from etbac.profiles.matrix import Floats, Matrix
+
+
+@dataclass(frozen=True)
+class Prices:
+    """Milliseconds of a batch, in tables over how many of n samples reach a stage.
+
+    `merged` [stages + 1, n + 1]: at [k, s], the first k stages alone, each run by s samples. `heads` and `gathers`
+    [exits, n + 1]: what using an exit adds, its head and gate to the stage that it ends and the gather to the next.
+    An exit that is left out costs nothing: its stage and the next one are one segment.
+    """
+
+    merged: Floats
+    heads: Floats
+    gathers: Floats
+
+    @staticmethod
+    def expected(matrix: Matrix, batch: int, n: int) -> Prices:
+        """Of batches of random composition, when s of n samples reach a stage."""
+        return Prices._of(matrix, batch, binomial_weights(batch, np.arange(n + 1) / n))
+
+    @staticmethod
+    def exactly(matrix: Matrix, batch: int) -> Prices:
+        """Of one batch, when s of its samples reach a stage."""
+        return Prices._of(matrix, batch, np.eye(batch + 1))
+
+    @staticmethod
+    def whole(stages: Floats) -> Prices:
+        """[stages, n + 1] with heads and gathers that are not known apart: leaving an exit out saves nothing."""
+        nothing = np.zeros((len(stages) - 1, stages.shape[1]))
+        return Prices(_merged(stages), nothing, nothing)
+
+    @staticmethod
+    def _of(matrix: Matrix, batch: int, weights: Floats) -> Prices:
+        stages = matrix.stages_at(batch) @ weights
+        if matrix.head_ms is None or matrix.gather_ms is None:
+            return Prices.whole(stages)
+        heads, gathers = matrix.at(matrix.head_ms, batch) @ weights, matrix.at(matrix.gather_ms, batch) @ weights
+        return Prices(_merged(stages - heads - gathers), heads[:-1], gathers[1:])
+
+    @property
+    def end(self) -> int:
+        """The last stage's place."""
+        return len(self.heads)
+
+    def at(self, survivors: npt.NDArray[np.intp]) -> Prices:
+        """Tables over these numbers of survivors alone, for as many fewer samples."""
+        return Prices(self.merged[:, survivors], self.heads[:, survivors], self.gathers[:, survivors])
+
+    def segment(self, before: int, place: int) -> Floats:
+        """[n + 1]: the segment from behind the exit at `before` (-1: from the beginning) to the one at `place`."""
+        cost: Floats = self.merged[place + 1] - self.merged[before + 1]
+        if place < self.end:
+            cost = cost + self.heads[place]
+        return cost if before < 0 else cost + self.gathers[before]
+
+
+def _merged(stages: Floats) -> Floats:
+    return np.concatenate([np.zeros((1, stages.shape[1])), stages.cumsum(axis=0)])
