@@ -4,16 +4,17 @@ from pathlib import Path
 import numpy as np
 import pytest
 from click.testing import CliRunner
+from support.even_profile import write_even_profile
 from support.two_blocks import make_engine_dir, make_inputs
 
 from etbac.cli.main import cli
-from etbac.profiles import profiler
 
 
 @pytest.fixture
-def engines(tmp_path: Path, monkeypatch) -> Path:
-    monkeypatch.setattr(profiler, "SHORT_BUDGET_S", 0.05)
-    return make_engine_dir(tmp_path / "engines", metric="agreement").path
+def engines(tmp_path: Path) -> Path:
+    path = make_engine_dir(tmp_path / "engines", metric="agreement").path
+    write_even_profile(path)
+    return path
 
 
 def run(engines: Path, rows: int, *arguments: object):
@@ -30,13 +31,36 @@ def test_a_certified_plan_says_what_is_certified_and_what_to_expect(engines):
     assert "reading 1 of this set" in done.stdout
     for text in ("threshold", "samples leave", "full model ms", "on the search set (1,000 samples)"):
         assert text in done.stdout
-    assert "there is no profile" in done.stderr
+
+
+def test_the_front_is_shown_when_it_is_asked_for(engines):
+    plain, shown = (run(engines, 2_000, "--precision", 0.95, *more).stdout for more in ([], ["--front"]))
+    assert "precision on the search set" not in plain
+    assert "precision on the search set" in shown
+
+
+def test_a_latency_that_no_plan_has_is_wrong_usage(engines):
+    done = run(engines, 2_000, "--precision", 0.95, "--max-latency", 0.001)
+    assert done.exit_code == 2
+    assert "no plan is predicted to have such a p99 at batch 8; the lowest is" in done.stderr
+    assert not (engines / "plans").exists()
+
+
+def test_a_latency_is_kept_and_shown(engines):
+    done = run(engines, 2_000, "--precision", 0.95, "--max-latency", 24)
+    assert "(24.000 ms was allowed)" in done.stdout
+
+
+def test_where_no_exit_pays_it_is_said(engines, monkeypatch):
+    """The full model itself would do: exits that are never sure save nothing."""
+    done = run(engines, 4_000, "--precision", 0.9999, "--uncertified")
+    assert "the best plan is no exit" in done.stdout
 
 
 def test_json_holds_the_plan(engines):
     made = json.loads(run(engines, 2_000, "--precision", 0.95, "--json").stdout)
     assert made["certified"]
-    assert made["exits"] == [3, 7]
+    assert [str(exit_id) for exit_id in made["exits"]] == list(made["thresholds"])
     assert made["certificate"]["n"] == 1_000
     assert made["certificate"]["test"] == "betting"
 

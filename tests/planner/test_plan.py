@@ -1,29 +1,27 @@
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
+from support.even_profile import write_even_profile
 from support.two_blocks import make_engine_dir, make_inputs, make_weights, reference
 
 import etbac
-from etbac.engine_dir import EngineDir
+from etbac.engine_dir import EngineDir, Writer
 from etbac.errors import EtbacError, InputError, UsageError
 from etbac.planner import certify
 from etbac.planner.plan import plan
 from etbac.planner.samples import SampleSet, split
-from etbac.profiles import profiler
 
 ROWS = 4_000
 PRECISION = 0.95
 
 
-@pytest.fixture(autouse=True)
-def short_profiles(monkeypatch):
-    monkeypatch.setattr(profiler, "SHORT_BUDGET_S", 0.05)
-
-
 @pytest.fixture
 def engines(tmp_path: Path) -> Path:
-    return make_engine_dir(tmp_path / "engines").path
+    path = make_engine_dir(tmp_path / "engines").path
+    write_even_profile(path)
+    return path
 
 
 def data(path: Path, rows: int = ROWS, **changes: object) -> Path:
@@ -49,7 +47,9 @@ def test_a_plan_is_certified_and_in_force(engines, tmp_path):
     assert (certificate["level"], certificate["reading"], certificate["samples"]) == (0.05, 1, ROWS // 2)
     assert certificate["p_value"] <= 0.05
     assert certificate["best_precision"] >= PRECISION
-    assert made.predicted.keys() == {1, 2, 4, 8}
+    assert made.predicted.keys() == {1, 8}
+    assert made.predicted[8]["rebuilt_ms"] <= made.predicted[8]["chain_ms"] < made.predicted[8]["full_ms"]
+    assert made.exits == tuple(made.thresholds)
     assert sum(made.search["shares"].values()) == pytest.approx(1)
     assert made.search["batch_size"] == 8
 
@@ -93,7 +93,7 @@ def test_too_little_data_is_said_with_what_it_takes_and_changes_nothing(engines,
     assert "400 samples, 36" in message
     assert "cannot certify precision 0.9968 at 95% confidence" in message
     assert "the betting test needs 1,180 that are right, and of 36" in message
-    assert "Add data with --data" in message
+    assert "add data with --data" in message
     directory = EngineDir.open(engines)
     assert directory.plan is None
     assert directory.readings() == {}
@@ -146,6 +146,29 @@ def test_the_exact_test_is_used_where_it_is_asked_for_and_both_figures_are_recor
         assert {certificate["test"], other["test"]} == {"betting", "exact"}
         assert 0 < other["best_precision"] < 1
         assert 0 <= other["p_value"] <= 1
+
+
+def test_every_class_keeps_what_is_asked_for_or_it_is_said_that_there_are_none(engines, tmp_path):
+    made = plan(engines, 0.9, data=data(tmp_path), min_class_precision=0.97)
+    assert made.search["min_class_precision"] == 0.97
+    assert made.search["worst_class"]["precision"] >= 0.97
+    np.savez(tmp_path / "unlabelled.npz", **make_inputs(ROWS))
+    with pytest.raises(UsageError, match="--min-class-precision needs labels"):
+        plan(engines, 0.9, data=tmp_path / "unlabelled.npz", metric="agreement", min_class_precision=0.97)
+
+
+def test_no_exit_is_left_out_where_gates_read_the_exits_before(engines, tmp_path):
+    notes: list[str] = []
+    directory = EngineDir.open(engines)
+    stateful = [
+        replace(e, contract=replace(e.contract, gate={"name": "patience"})) for e in directory.manifest.segments
+    ]
+    with Writer(engines) as writer:
+        writer.commit(replace(directory.manifest, segments=tuple(stateful)))
+    made = plan(engines, PRECISION, data=data(tmp_path), note=notes.append)
+    assert made.exits == (3, 7)
+    assert any("gate patience" in sentence for sentence in notes)
+    assert made.predicted[8]["rebuilt_ms"] == pytest.approx(made.predicted[8]["chain_ms"])
 
 
 def test_agreement_needs_no_labels(engines, tmp_path):

@@ -6,6 +6,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from click.testing import CliRunner
+from support.even_profile import write_even_profile
 from support.two_blocks import make_engine_dir, make_inputs, make_weights, reference
 
 import etbac
@@ -13,7 +14,6 @@ from etbac.cli.main import cli
 from etbac.errors import UsageError
 from etbac.planner.plan import plan
 from etbac.planner.watch import Watch
-from etbac.profiles import profiler
 
 
 @pytest.fixture(scope="module")
@@ -23,9 +23,8 @@ def engines(tmp_path_factory: pytest.TempPathFactory) -> Path:
     inputs = make_inputs(4_000, seed=1)
     np.savez(folder / "data.npz", **inputs, labels=reference(make_weights(), inputs).answers[-1].argmax(-1))
     directory = make_engine_dir(folder / "engines")
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(profiler, "SHORT_BUDGET_S", 0.05)
-        plan(directory.path, 0.6, data=folder / "data.npz")
+    write_even_profile(directory.path)
+    plan(directory.path, 0.6, data=folder / "data.npz")
     return directory.path
 
 

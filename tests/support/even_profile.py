@@ -1,0 +1,27 @@
+"""A profile in which leaving early pays, whatever this machine's noise: which plan is made follows from it."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+
+from etbac.engine_dir import EngineDir
+from etbac.profiles import profiler
+from etbac.profiles.profile import Row
+from etbac.profiles.timer import Timing
+
+SIZES = (1, 8)
+
+
+def write_even_profile(engines: Path) -> None:
+    """Every segment takes 1 ms a row, its head and gather next to nothing, and the full model more than all."""
+    measured = profiler.profile(engines, batch_sizes=SIZES, budget_s=0.05)
+    *segments, full = measured.rows
+    rows = [*(_taking(1.0, row) for row in segments), _taking(1.1 * len(segments), full)]
+    pieces = [_taking(0.999 if row.engine.startswith("trunk") else 0.001, row) for row in measured.pieces]
+    profiler.write(EngineDir.open(engines), replace(measured, rows=tuple(rows), pieces=tuple(pieces)))
+
+
+def _taking(milliseconds: float, row: Row) -> Row:
+    each = (milliseconds * size for size in SIZES)
+    return replace(row, timings=tuple(Timing(ms, ms, ms, 0.0, 0.0, 9) for ms in each))
