@@ -144,3 +144,17 @@ def carried(segments: Sequence[Segment]) -> list[list[str]]:
 def operators(segment: Segment) -> list[str]:
     """Operator types of a segment, bodies of control flow included."""
     return [node.op_type for node in segment.model.graph.all_nodes()]
+
+
+def weights(**shapes: tuple[int, ...]) -> str:
+    """Text of float initialisers with reproducible elements."""
+    texts = []
+    for name, shape in shapes.items():
+        rng = np.random.default_rng(list(name.encode()))
+        elements = ", ".join(f"{x:.3f}" for x in rng.standard_normal(int(np.prod(shape))) * 0.5)
+        texts.append(f"float{list(shape)} {name} = {{{elements}}}")
+    return ", ".join(texts)
+
+
+def vectors(**values: list[int]) -> str:
+    return ", ".join(f"int64[{len(v)}] {name} = {{{', '.join(map(str, v))}}}" for name, v in values.items())
