@@ -158,3 +158,58 @@ def weights(**shapes: tuple[int, ...]) -> str:
 
 def vectors(**values: list[int]) -> str:
     return ", ".join(f"int64[{len(v)}] {name} = {{{', '.join(map(str, v))}}}" for name, v in values.items())
+
+
+BERT = f"""(int64[N,L] ids, int64[N,L] mask) => (float[N,3] exit_1, float[N,3] exit_2, float[N,3] y)
+    <{weights(words=(7, 64), places=(16, 64), q=(64, 64), k=(64, 64), v=(64, 64), h=(64, 3))},
+    {vectors(zero=[0], one=[1], minus=[-1], first=[0], axes=[1, 2], last=[1])},
+    int64 start = {{0}}, int64 step = {{1}}, float low = {{-10000.0}}, float unit = {{1.0}}> {{
+    shape = Shape(ids)
+    n = Gather<axis=0>(shape, zero)
+    l = Gather<axis=0>(shape, one)
+    length = Squeeze(l)
+    numbers = Range(start, length, step)
+    positions = Unsqueeze(numbers, first)
+    spread = Concat<axis=0>(n, l)
+    position_ids = Expand(positions, spread)
+    w = Gather<axis=0>(words, ids)
+    p = Gather<axis=0>(places, position_ids)
+    x0 = Add(w, p)
+    m4 = Unsqueeze(mask, axes)
+    square = Concat<axis=0>(n, one, l, l)
+    full_mask = Expand(m4, square)
+    float_mask = Cast<to=1>(full_mask)
+    hidden = Sub(unit, float_mask)
+    bias4 = Mul(hidden, low)
+    bias = Squeeze(bias4, last)
+    LAYER1
+    c1 = Gather<axis=1>(x1, start)
+    exit_1 = MatMul(c1, h)
+    LAYER2
+    c2 = Gather<axis=1>(x2, start)
+    exit_2 = MatMul(c2, h)
+    LAYER3
+    c3 = Gather<axis=1>(x3, start)
+    y = MatMul(c3, h)
+    }}"""
+
+
+def attention_layer(number: int) -> str:
+    before = number - 1
+    return f"""
+    q{number} = MatMul(x{before}, q)
+    k{number} = MatMul(x{before}, k)
+    v{number} = MatMul(x{before}, v)
+    kt{number} = Transpose<perm=[0,2,1]>(k{number})
+    a{number} = MatMul(q{number}, kt{number})
+    b{number} = Add(a{number}, bias)
+    s{number} = Softmax(b{number})
+    o{number} = MatMul(s{number}, v{number})
+    x{number} = Add(x{before}, o{number})"""
+
+
+def bert() -> str:
+    text = BERT
+    for number in (1, 2, 3):
+        text = text.replace(f"LAYER{number}", attention_layer(number))
+    return text

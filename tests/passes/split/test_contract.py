@@ -7,6 +7,7 @@ import onnx
 import onnx_ir as ir
 import pytest
 from support.split_cases import (
+    bert,
     carried,
     check_split,
     cut,

@@ -7,6 +7,7 @@ import onnx
 import onnx_ir as ir
 import pytest
 from support.split_cases import (
+    bert,
     carried,
     check_split,
     cut,
@@ -87,61 +88,6 @@ def test_cheap_values_are_computed_again_where_that_is_smaller() -> None:
     (names,) = carried(check_split(model))
     assert names == ["m"]
     assert naive_boundary_bytes(gated(model)) == [512.0]
-
-
-BERT = f"""(int64[N,L] ids, int64[N,L] mask) => (float[N,3] exit_1, float[N,3] exit_2, float[N,3] y)
-    <{weights(words=(7, 64), places=(16, 64), q=(64, 64), k=(64, 64), v=(64, 64), h=(64, 3))},
-    {vectors(zero=[0], one=[1], minus=[-1], first=[0], axes=[1, 2], last=[1])},
-    int64 start = {{0}}, int64 step = {{1}}, float low = {{-10000.0}}, float unit = {{1.0}}> {{
-    shape = Shape(ids)
-    n = Gather<axis=0>(shape, zero)
-    l = Gather<axis=0>(shape, one)
-    length = Squeeze(l)
-    numbers = Range(start, length, step)
-    positions = Unsqueeze(numbers, first)
-    spread = Concat<axis=0>(n, l)
-    position_ids = Expand(positions, spread)
-    w = Gather<axis=0>(words, ids)
-    p = Gather<axis=0>(places, position_ids)
-    x0 = Add(w, p)
-    m4 = Unsqueeze(mask, axes)
-    square = Concat<axis=0>(n, one, l, l)
-    full_mask = Expand(m4, square)
-    float_mask = Cast<to=1>(full_mask)
-    hidden = Sub(unit, float_mask)
-    bias4 = Mul(hidden, low)
-    bias = Squeeze(bias4, last)
-    LAYER1
-    c1 = Gather<axis=1>(x1, start)
-    exit_1 = MatMul(c1, h)
-    LAYER2
-    c2 = Gather<axis=1>(x2, start)
-    exit_2 = MatMul(c2, h)
-    LAYER3
-    c3 = Gather<axis=1>(x3, start)
-    y = MatMul(c3, h)
-    }}"""
-
-
-def attention_layer(number: int) -> str:
-    before = number - 1
-    return f"""
-    q{number} = MatMul(x{before}, q)
-    k{number} = MatMul(x{before}, k)
-    v{number} = MatMul(x{before}, v)
-    kt{number} = Transpose<perm=[0,2,1]>(k{number})
-    a{number} = MatMul(q{number}, kt{number})
-    b{number} = Add(a{number}, bias)
-    s{number} = Softmax(b{number})
-    o{number} = MatMul(s{number}, v{number})
-    x{number} = Add(x{before}, o{number})"""
-
-
-def bert() -> str:
-    text = BERT
-    for number in (1, 2, 3):
-        text = text.replace(f"LAYER{number}", attention_layer(number))
-    return text
 
 
 def test_a_mask_is_carried_small_and_expanded_behind_the_boundary() -> None:
