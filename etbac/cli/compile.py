@@ -55,7 +55,7 @@ def cli(output: Output, request: Request, engine_dir: Path, from_plan: bool, no_
 
 
 def _plan(compiled: Compiled, request: Request, before: Plan | None, output: Output) -> Plan | None:
-    """A plan for a checkpoint whose data are there, or one like that before, certified on this chain.
+    """A plan for a checkpoint whose data are there, or the one before with its thresholds, certified on this chain.
 
     What stands in the way is said, and is no failure of compile.
     """
@@ -68,8 +68,9 @@ def _plan(compiled: Compiled, request: Request, before: Plan | None, output: Out
     try:
         if before is None:
             return plan(path, PRECISION, data=data, note=output.note)
-        size, metric = before.search["batch_size"], before.search["metric"]
-        return plan(path, before.precision, data=data, metric=metric, batch_size=size, note=output.note)
+        search: dict[str, Any] = {"metric": before.search["metric"], "batch_size": before.search["batch_size"]}
+        thresholds = {exit_id: before.thresholds[exit_id] for exit_id in compiled.engine_dir.manifest.exits}
+        return plan(path, before.precision, data=data, **search, thresholds=thresholds, note=output.note)
     except EtbacError as error:
         output.note(f"no plan was written: {error}")
         return None

@@ -20,6 +20,7 @@ from etbac.planner.demands import Demands
 from etbac.planner.evidence import find_test
 from etbac.planner.goal import Goal
 from etbac.planner.guarantee import check_delta, check_precision
+from etbac.planner.prediction import chain_latency
 from etbac.planner.prices import Prices
 from etbac.planner.recorded import collect_once
 from etbac.planner.samples import SampleSet, load_search_and_certify
@@ -53,6 +54,7 @@ def plan(
     batch_size: int | None = None,
     max_latency: float | None = None,
     min_class_precision: float | None = None,
+    thresholds: Mapping[int, float] | None = None,
     uncertified: bool = False,
     read: bool = True,
     seed: int = 0,
@@ -70,7 +72,8 @@ def plan(
     recorded it. `metric`: by default the checkpoint's. `test`: "betting", which counts what the chain repairs, or
     "exact", which counts losses alone. `max_latency`: what the 99th percentile of a batch's predicted latency may be,
     in milliseconds; by default the full model's, from batches of 8 on, if there is such a plan. `min_class_precision`:
-    what the precision must be on every class of the search set. `backend`, `dtype`, `trust`: which engines, see `load`.
+    what the precision must be on every class of the search set. `thresholds`: by exit id, the one plan to certify, as
+    of a chain that this one was rebuilt from. `backend`, `dtype`, `trust`: which engines, see `load`.
 
     Raises EtbacError, and changes nothing, where the precision cannot be certified; with `uncertified` the search
     set's plan is put in force instead, marked and with the reason; without `read` it always is, and the certify set is
@@ -93,10 +96,11 @@ def plan(
         stateful = _reads_earlier_exits(chain)
         matrix = replace(profile.matrix, head_ms=None, gather_ms=None) if stateful else profile.matrix
         choices = _choices(search, matrix, batch, goal, max_latency, min_class_precision, note)
-        outcome = _certified(chain, certify_set, goal, choices, bar) if read else _Outcome(reason=NOT_READ)
+        carried = None if thresholds is None else _carried(search, matrix, batch, thresholds)
+        outcome = _certified(chain, certify_set, goal, choices, carried, bar) if read else _Outcome(reason=NOT_READ)
         if outcome.reason is not None and read and not uncertified:
             raise EtbacError(outcome.reason)
-        chosen = outcome.candidate or choices.fastest(precision)
+        chosen = outcome.candidate or carried or choices.fastest(precision)
         if stateful:
             note(
                 f"gate {stateful}: how sure an exit is depends on the exits before it, so none is left out of the plan"
@@ -169,12 +173,24 @@ def _choices(
     return free
 
 
-def _certified(chain: Chain, samples: SampleSet, goal: Goal, choices: Choices, bar: Bar) -> _Outcome:
+def _carried(search: ExitStatistics, matrix: Matrix, batch: int, thresholds: Mapping[int, float]) -> Candidate:
+    """A plan with these thresholds; a UsageError for an exit that the chain has not."""
+    unknown = set(thresholds) - set(search.exits)
+    if unknown:
+        raise UsageError(f"a threshold is given for exit {min(unknown)}, which this chain has not")
+    replay = search.replay(thresholds)
+    cost_ms = chain_latency(matrix, batch, replay.survivors / search.n)
+    return Candidate(dict(thresholds), cost_ms, replay.harms, replay.repairs)
+
+
+def _certified(
+    chain: Chain, samples: SampleSet, goal: Goal, choices: Choices, carried: Candidate | None, bar: Bar
+) -> _Outcome:
     """Fix the sequence of candidates before any exit's answer on the certify set is known, then test it."""
     full_right = judge_full(chain, samples, goal.metric, bar("certify set: full model", len(samples)))
     level = next_level(chain.engine_dir, samples, goal.delta)
     ahead = Ahead(goal.test, goal.precision, level, len(samples), int(full_right.sum()))
-    sequence = candidates(choices, ahead)
+    sequence = candidates(choices, ahead) if carried is None else [carried]
     if not sequence:
         return _Outcome(reason=f"{not_likely(ahead, choices)}. Ask for a lower --precision, or add data with --data")
     done = certify(chain, samples, full_right, goal, sequence, bar("certify set: exits", len(samples)))

@@ -95,4 +95,5 @@ def test_compile_plan_keeps_the_exits_that_the_plan_uses(model, data):
     assert directory.manifest.exits == used
     assert directory.plan is not None
     assert directory.plan.certified
+    assert dict(directory.plan.thresholds) == dict(before.thresholds)
     assert "leave --exits and --no-plan out" in run(cli, [*common, "--plan", "--no-plan"]).output
