@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import lru_cache
 
 import numpy as np
 
@@ -23,6 +24,7 @@ class Ahead:
     n_right: int
 
 
+@lru_cache(maxsize=10_000)
 def chance(ahead: Ahead, blocks: int, repairs: int, n: int, n_right: int) -> float:
     """Of a plan that takes `blocks` of harm and repairs so many of the search set's n samples.
 

@@ -11,7 +11,7 @@ import numpy.typing as npt
 
 from etbac.planner.demands import Demands
 from etbac.planner.prices import Prices
-from etbac.planner.search import Candidate, Search
+from etbac.planner.search import THOROUGH, Candidate, Effort, Search
 from etbac.planner.statistics import ExitStatistics
 from etbac.profiles.matrix import Floats
 
@@ -36,10 +36,15 @@ class Choices:
     """
 
     def __init__(
-        self, statistics: ExitStatistics, prices: Prices, demands: Demands, credits: tuple[float, ...] = (0.0,)
+        self,
+        statistics: ExitStatistics,
+        prices: Prices,
+        demands: Demands,
+        credits: tuple[float, ...] = (0.0,),
+        effort: Effort = THOROUGH,
     ) -> None:
         self.statistics, self.demands = statistics, demands
-        self._prices, self._credits = prices, credits
+        self._prices, self._credits, self._effort = prices, credits, effort
 
     @cached_property
     def plans(self) -> list[Choice]:
@@ -78,7 +83,7 @@ class Choices:
     def _with(self, credit: float) -> Iterator[Search]:
         repaired = self.statistics.right & ~self.statistics.full_right
         worth = credit * repaired.astype(np.float64) - self.statistics.harmful
-        plain = Search(self.statistics, self._prices, worth, credit)
+        plain = Search(self.statistics, self._prices, worth, credit, effort=self._effort)
         yield plain
         yield from self._narrower(plain.front, worth, credit)
 

@@ -37,11 +37,8 @@ class Demands:
         batch = self.prices.merged.shape[1] - 1
         leaving = np.random.default_rng(0).multinomial(batch, replay.shares, DRAWS)
         survivors = leaving[:, ::-1].cumsum(axis=1)[:, ::-1]
-        places = [place for place, exit_id in enumerate(self.statistics.exits) if exit_id in thresholds]
-        cost = np.zeros(DRAWS)
-        for before, place in zip([-1, *places], [*places, self.prices.end], strict=True):
-            cost += self.prices.segment(before, place)[survivors[:, before + 1]]
-        return float(np.quantile(cost, TAIL))
+        used = [place for place, exit_id in enumerate(self.statistics.exits) if exit_id in thresholds]
+        return float(np.quantile(self.prices.total(survivors, used), TAIL))
 
     def classes_below(self, thresholds: Mapping[int, float]) -> npt.NDArray[np.int64]:
         """The classes that have not the precision asked for."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -56,6 +57,12 @@ class Prices:
     def at(self, survivors: npt.NDArray[np.intp]) -> Prices:
         """Tables over these numbers of survivors alone, for as many fewer samples."""
         return Prices(self.merged[:, survivors], self.heads[:, survivors], self.gathers[:, survivors])
+
+    def total(self, survivors: npt.NDArray[np.int64], used: Sequence[int]) -> Floats:
+        """[…]: the whole chain with the exits at these places, when `survivors` […, stages] reach each stage."""
+        segments = zip([-1, *used], [*used, self.end], strict=True)
+        cost = sum(self.segment(before, place)[survivors[..., before + 1]] for before, place in segments)
+        return np.asarray(cost, np.float64)
 
     def segment(self, before: int, place: int) -> Floats:
         """[n + 1]: the segment from behind the exit at `before` (-1: from the beginning) to the one at `place`."""

@@ -28,13 +28,26 @@ Limits = npt.NDArray[np.float32]
 """A threshold for every exit; +inf: it is not used."""
 
 UNUSED = np.float32(np.inf)
-PRICES = 14
 ROUNDS = 20
-COARSE = 2_500
 STEPS = 24
 FEW = 8
-"""Exits up to which more starts are tried, and on up to `COARSE` samples more exchanges, of up to `STEPS` steps."""
+"""Exits up to which more starts are tried, and where no sample is left out more exchanges, of up to `STEPS` steps."""
 EPS = 1e-9
+
+
+@dataclass(frozen=True)
+class Effort:
+    """`prices` on the path; samples, `coarse`, above which it is walked on so many of them; and whether used exits are
+    swapped, and plans polished in pairs of exits."""
+
+    prices: int = 14
+    coarse: int = 2_500
+    swaps: bool = True
+    pairs: bool = True
+
+
+THOROUGH = Effort()
+QUICK = Effort(prices=8, coarse=1_000, swaps=False, pairs=False)
 
 
 @dataclass(frozen=True)
@@ -103,6 +116,7 @@ class Search:
         credit: float = 0.0,
         toll: float = 1.0,
         most_exits: int | None = None,
+        effort: Effort = THOROUGH,
     ) -> None:
         self.statistics, self.credit = statistics, credit
         self._prices, self._toll = prices, toll
@@ -110,9 +124,10 @@ class Search:
         self._exits = len(statistics.exits)
         self._most = self._exits if most_exits is None else most_exits
         self._orders = np.argsort(-statistics.confidence, axis=1, kind="stable")  # NaN, which never leaves, is last
-        self._few = self._exits <= FEW
-        self._small = self._few and statistics.n <= COARSE
-        self._effort = 4 if self._small else 1
+        self._effort = effort
+        self._few = self._exits <= FEW and effort.pairs
+        self._small = self._few and statistics.n <= effort.coarse
+        self._starts = 4 if self._small else 1
         self._segments: dict[tuple[int, int], Floats] = {}
 
     @cached_property
@@ -131,7 +146,7 @@ class Search:
         beyond = [state for state in self._front if state.worth < least - EPS]
         if not kept:
             return None
-        starts = [*kept[-self._effort :], *beyond[: self._effort]]
+        starts = [*kept[-self._starts :], *beyond[: self._starts]]
         if beyond:
             price = (kept[-1].cost - beyond[0].cost) / (kept[-1].worth - beyond[0].worth)
             seeds = self._seeds(price) if self._few else []
@@ -139,7 +154,9 @@ class Search:
         feasible = [found for state in starts if (found := self._lift(state, least)).worth >= least - EPS]
         ways = {state.limits.tobytes(): state for state in feasible}.values()
         better = sorted((self._alone(state, least) for state in ways), key=lambda state: state.cost)
-        return self._candidate(min((self._in_pairs(state, least) for state in better[: self._effort]), key=_cost))
+        if self._effort.pairs:
+            better = [self._in_pairs(state, least) for state in better[: self._starts]]
+        return self._candidate(min(better, key=_cost))
 
     def _seeds(self, price: float) -> list[_State]:
         """Every exit alone, and every two."""
@@ -149,11 +166,11 @@ class Search:
 
     @cached_property
     def _front(self) -> list[_State]:
-        """Found on every so many samples, where there are more than `COARSE`, and then settled on all."""
+        """Found on some of the samples where there are many, and then refined on all."""
         nothing = self._nothing()
-        prices = nothing.cost / self.statistics.n * np.geomspace(3_000, 0.3, PRICES)
-        if self.statistics.n > COARSE:
-            starts = self._thinned()._walk(prices * self.statistics.n / COARSE)
+        prices = nothing.cost / self.statistics.n * np.geomspace(3_000, 0.3, self._effort.prices)
+        if self.statistics.n > self._effort.coarse:
+            starts = self._thinned()._walk(prices * self.statistics.n / self._effort.coarse)
             own = [self._evaluate(state.limits) for state in starts]
             return _pareto([nothing, *map(self._refine, own, prices)])
         return _pareto([nothing, *self._walk(prices)])
@@ -170,15 +187,16 @@ class Search:
         ]
 
     def _thinned(self) -> Search:
-        n = self.statistics.n
-        rows = np.random.default_rng(0).permutation(n)[:COARSE]
-        toll = self._toll * COARSE / n
-        prices = self._prices.at(np.linspace(0, n, COARSE + 1).round().astype(int))
-        return Search(self.statistics.take(rows), prices, self._worth[:, rows], self.credit, toll, self._most)
+        n, some = self.statistics.n, self._effort.coarse
+        rows = np.random.default_rng(0).permutation(n)[:some]
+        prices, toll = self._prices.at(np.linspace(0, n, some + 1).round().astype(int)), self._toll * some / n
+        worth = self._worth[:, rows]
+        return Search(self.statistics.take(rows), prices, worth, self.credit, toll, self._most, self._effort)
 
     def _descend(self, state: _State, price: float) -> _State:
         for _ in range(ROUNDS):
-            moved = self._swap(self._settle(state, price), price)
+            settled = self._settle(state, price)
+            moved = self._swap(settled, price) if self._effort.swaps else settled
             if moved.loss(price) >= state.loss(price) - EPS:
                 return moved
             state = moved

@@ -6,9 +6,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from etbac.planner import search as module
 from etbac.planner.prices import Prices
-from etbac.planner.search import Search
+from etbac.planner.search import QUICK, Effort, Search
 from etbac.planner.statistics import ExitStatistics
 
 
@@ -124,13 +123,21 @@ def test_less_worth_never_costs_more(statistics, matrix):
     assert [each.cost_ms for each in search.front] == sorted((each.cost_ms for each in search.front), reverse=True)
 
 
-def test_many_samples_are_searched_on_some_of_them_and_settled_on_all(statistics, matrix, monkeypatch):
+def test_many_samples_are_searched_on_some_of_them_and_refined_on_all(statistics, matrix):
     sample = statistics(4, 3_000, 5)
     prices, worth = Prices.expected(matrix(4, 5), 16, sample.n), -sample.harmful.astype(float)
     thinned = Search(sample, prices, worth).cheapest(-10)
-    monkeypatch.setattr(module, "COARSE", sample.n)
-    assert thinned.cost_ms <= 1.02 * Search(sample, prices, worth).cheapest(-10).cost_ms
+    whole = Search(sample, prices, worth, effort=Effort(coarse=sample.n)).cheapest(-10)
+    assert thinned.cost_ms <= 1.02 * whole.cost_ms
     assert thinned.blocks <= 10
+
+
+def test_a_quick_search_is_not_far_from_a_thorough_one(statistics, matrix):
+    sample = statistics(6, 2_000, 5)
+    prices, worth = Prices.expected(matrix(6, 5, True), 16, sample.n), -sample.harmful.astype(float)
+    thorough, quick = (Search(sample, prices, worth, effort=effort).cheapest(-8) for effort in (Effort(), QUICK))
+    assert quick.blocks <= 8
+    assert quick.cost_ms <= 1.05 * thorough.cost_ms
 
 
 def test_an_exit_that_is_always_right_lets_everybody_go_and_the_others_are_not_used(matrix):
