@@ -37,17 +37,18 @@ EPS = 1e-9
 
 @dataclass(frozen=True)
 class Effort:
-    """`prices` on the path; samples, `coarse`, above which it is walked on so many of them; and whether used exits are
-    swapped, and plans polished in pairs of exits."""
+    """`prices` on the path; samples, `coarse`, above which it is walked on so many of them; whether it is walked `back`
+    too, used exits are swapped, and plans polished, from several starts and in pairs of exits."""
 
     prices: int = 14
     coarse: int = 2_500
+    back: bool = True
     swaps: bool = True
     pairs: bool = True
 
 
 THOROUGH = Effort()
-QUICK = Effort(prices=8, coarse=1_000, swaps=False, pairs=False)
+QUICK = Effort(prices=10, coarse=1_000, back=False, swaps=False, pairs=False)
 
 
 @dataclass(frozen=True)
@@ -146,8 +147,8 @@ class Search:
         beyond = [state for state in self._front if state.worth < least - EPS]
         if not kept:
             return None
-        starts = [*kept[-self._starts :], *beyond[: self._starts]]
-        if beyond:
+        starts = [*kept[-self._starts :], *(beyond[: self._starts] if self._effort.pairs else [])]
+        if beyond and self._effort.pairs:
             price = (kept[-1].cost - beyond[0].cost) / (kept[-1].worth - beyond[0].worth)
             seeds = self._seeds(price) if self._few else []
             starts += [self._settle(state, price) for state in (kept[-1], beyond[0], *seeds)]
@@ -181,6 +182,8 @@ class Search:
     def _walk(self, prices: Floats) -> list[_State]:
         """The best state found at each price, there and back, each step from the last."""
         there = list(accumulate(prices, self._descend, initial=self._nothing()))[1:]
+        if not self._effort.back:
+            return there
         back = list(accumulate(prices[::-1], self._descend, initial=there[-1]))[:0:-1]
         return [
             min(states, key=lambda state: state.loss(price)) for price, *states in zip(prices, there, back, strict=True)
