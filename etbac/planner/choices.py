@@ -68,9 +68,12 @@ class Choices:
         kept = [choice for choice in self.plans if choice.candidate.net >= -most]
         if not kept:
             return max((choice.candidate for choice in self.plans), key=lambda each: (each.net, -each.cost_ms))
-        best = min(kept, key=lambda choice: choice.candidate.cost_ms)
-        finer = best.search.cheapest(-most)
-        return min([best.candidate, *self.fitting([finer] if finer else [])], key=lambda each: each.cost_ms)
+        found = min(kept, key=lambda choice: choice.candidate.cost_ms)
+        best, search = found.candidate, found.search
+        not_counted = len(best.thresholds) + (1 - search.credit) * best.repairs
+        finer = search.cheapest(-most - not_counted)
+        better = [finer] if finer is not None and finer.net >= -most else []
+        return min([best, *self.fitting(better)], key=lambda each: each.cost_ms)
 
     def fitting(self, found: Iterable[Candidate]) -> list[Candidate]:
         """Those that meet the demands."""
