@@ -40,9 +40,9 @@ _DISTRIBUTIONS = ("onnxruntime", "onnxruntime-gpu")
 
 @dataclass(frozen=True)
 class ThreadPool:
-    """How this process's sessions get their threads.
+    """How this process's sessions get their threads and memory.
 
-    `shared`: one pool for all sessions. Otherwise the program had its own sessions before, the pool could not be
+    `shared`: one pool of threads, and one of memory, for all sessions. Otherwise the program had its own sessions before, the pool could not be
     shared with them, and each session has its own threads, which don't spin.
     """
 
@@ -211,7 +211,8 @@ def thread_pool() -> ThreadPool:
     """Set up this process's thread pool on the first call; the same answer ever after.
 
     Private pools whose threads spin make the sessions of a chain slow each other down (microsoft/onnxruntime#17011),
-    so all sessions share one. ONNX Runtime then refuses sessions that ask for a pool of their own: where the program
+    so all sessions share one, and one arena: engines run one after the other, and with an arena each they hold their
+    activations side by side (`make bench-backends` prints the memory). ONNX Runtime then refuses sessions that ask for a pool of their own: where the program
     has imported onnxruntime by itself, and may make such sessions, its pool is left alone.
     """
     global _pool
@@ -227,6 +228,8 @@ def _set_up_pool() -> ThreadPool:
     if programs_own:
         return ThreadPool(threads, shared=False)
     ort.set_global_thread_pool_sizes(threads, 1)
+    cpu = ort.OrtMemoryInfo("Cpu", ort.OrtAllocatorType.ORT_ARENA_ALLOCATOR, 0, ort.OrtMemType.DEFAULT)
+    ort.create_and_register_allocator(cpu, None)
     return ThreadPool(threads, shared=True)
 
 
@@ -243,6 +246,7 @@ def _create_session(path: Path, device: str, offline: Path | None = None) -> onn
         options.graph_optimization_level = ort.GraphOptimizationLevel.ORT_DISABLE_ALL
     if pool.shared:
         options.use_per_session_threads = False
+        options.add_session_config_entry("session.use_env_allocators", "1")
     else:
         options.intra_op_num_threads = pool.threads
         options.inter_op_num_threads = 1
