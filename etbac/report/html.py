@@ -38,7 +38,7 @@ def table(head: Sequence[Any], rows: Iterable[Sequence[Any]]) -> Html:
 def bar(share: float) -> Html:
     """A share as a bar with its figure."""
     filled = element("span", class_="fill", style=f"width:{100 * share:.1f}%")
-    return Html(element("span", filled, class_="bar") + text(f"{share:.1%}"))
+    return Html(element("span", filled, class_="bar") + element("span", f"{share:.1%}", class_="share"))
 
 
 def ms(milliseconds: float) -> str:

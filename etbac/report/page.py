@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from etbac.contract import FULL_MODEL_ID, Plan
@@ -68,7 +69,7 @@ def _sections(figures: Figures, plots: Mapping[str, Figure]) -> Iterator[Html]:
 
 
 def _headline(figures: Figures) -> Html:
-    source = figures.manifest.source.get("path", "a module in memory")
+    source = Path(figures.manifest.source.get("path", "a module in memory")).name
     exits = ", ".join(map(str, figures.manifest.exits)) or "none"
     return element(
         "header",
@@ -90,6 +91,8 @@ def _latency_cards(figures: Figures) -> Iterator[Html]:
     yield _card("Mean latency", _change(chain / full), words)
     chain, full = (1e3 * timings.quantile(each, quantile) for each in (CHAIN, FULL))
     words = f"{quantile:.0%} of batches are answered in {ms(chain)} ms by the chain, {ms(full)} ms by the full model."
+    if quantile == 0.99:
+        words += f" The ratio is at most {timings.p99_ratio_bound(CHAIN, FULL):.2f} at 95% confidence."
     yield _card(f"Tail latency ({name})", _change(chain / full), words)
 
 
@@ -220,7 +223,8 @@ def _frames(tested: Tested) -> str:
 
 
 def _machine(figures: Figures) -> Html:
-    facts = {**figures.machine, "engines": figures.engines, "directory": figures.path}
+    source = figures.manifest.source.get("path", "a module in memory")
+    facts = {**figures.machine, "engines": figures.engines, "directory": figures.path, "compiled from": source}
     if isinstance(figures.profile, Profile):
         facts["profile"] = f"{figures.profile.seconds:.0f} s; typical spread of a timing {figures.profile.noise:.1%}"
     return element("ul", *(element("li", f"{name}: {value}") for name, value in facts.items()))

@@ -181,6 +181,8 @@ def _harm(figures: Figures) -> Figure | None:
     classes = [] if isinstance(tested, str) else by_class(tested)[:MOST_CLASSES]
     if not classes:
         return None
+    from matplotlib.ticker import PercentFormatter
+
     figure, axes = _axes(1.0 + 0.36 * len(classes))
     rows = np.arange(len(classes))
     low, share, high = (np.array([getattr(each, name) for each in classes]) for name in ("low", "share", "high"))
@@ -190,7 +192,8 @@ def _harm(figures: Figures) -> Figure | None:
     axes.invert_yaxis()
     axes.set(xlabel="share of right answers lost")
     axes.set_xlim(left=0)
-    axes.xaxis.set_major_formatter("{x:.1%}")
+    axes.locator_params(axis="x", nbins=3)
+    axes.xaxis.set_major_formatter(PercentFormatter(1))
     axes.grid(axis="y", visible=False)
     return figure
 

@@ -21,7 +21,7 @@ ul{padding-left:1.2rem}
 .warn{border-left:4px solid var(--bad);padding-left:.8rem}
 .cards{display:grid;gap:.8rem;grid-template-columns:repeat(auto-fit,minmax(13rem,1fr));margin:1.2rem 0}
 .card{background:var(--card);border-radius:.6rem;padding:1rem 1.1rem}
-.card b{display:block;font-size:2rem;line-height:1.2;white-space:nowrap;
+.card b{display:block;font-size:1.8rem;line-height:1.2;white-space:nowrap;
 font-weight:650;font-variant-numeric:tabular-nums}
 .card h3{margin:0;font-size:1rem;font-weight:600;color:var(--muted)}
 .card p{margin:.4rem 0 0}
@@ -33,6 +33,7 @@ th{color:var(--muted);font-weight:600}
 table{min-width:min(100%,26rem)}
 th:first-child,td:first-child{text-align:left;padding-left:0}
 .bar{display:inline-block;width:4rem;height:.7rem;margin-right:.6rem;background:var(--line);border-radius:.2rem}
+.share{display:inline-block;min-width:3.4rem}
 .fill{display:block;height:100%;background:var(--chain);border-radius:.2rem}
 figure{margin:.8rem 0}
 svg{display:block;width:100%;height:auto}

@@ -55,4 +55,5 @@ def made_with(chain: Chain) -> dict[str, Any]:
 
 
 def _text(value: Any) -> str:
-    return ", ".join(item[:8] for item in value) if isinstance(value, list) else str(value)
+    """Of hashes the beginnings."""
+    return ", ".join(item[:8] if len(item) == 64 else item for item in value) if isinstance(value, list) else str(value)
