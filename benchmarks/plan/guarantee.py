@@ -144,7 +144,7 @@ def _draw(population: Population, n: int, prices: Prices, whole: Prices, seed: i
     naive = choices.fastest(population.precision)
     naive_violated = everything.replay(naive.thresholds).precision < population.precision
 
-    ahead = Ahead(test, population.precision, population.level, n, certify.n_right)
+    ahead = Ahead(test, population.precision, population.level, n, search.n_right)
     trials = run_sequence(candidates(choices, ahead), certify, test, population.precision, population.level)
     passed = [trial.candidate for trial in trials if trial.passed]
     thresholds = min(passed, key=lambda each: each.cost_ms).thresholds if passed else {}

@@ -19,7 +19,7 @@ from etbac.planner.guarantee import reading_level, summed_level
 from etbac.planner.samples import SampleSet
 from etbac.planner.search import Candidate
 from etbac.planner.sequence import Trial, run_sequence
-from etbac.planner.statistics import Bools, ExitStatistics
+from etbac.planner.statistics import ExitStatistics
 from etbac.runtime.certificate import made_with
 from etbac.runtime.chain import Chain
 
@@ -100,18 +100,14 @@ class Certification:
 def certify(
     chain: Chain,
     samples: SampleSet,
-    full_right: Bools,
     goal: Goal,
     sequence: Sequence[Candidate],
     progress: Callable[[int], None] = lambda done: None,
 ) -> Certification:
-    """Count a reading of the set, then read it: every candidate of the fixed sequence is tested until one fails.
-
-    `full_right` [n]: which samples the full model gets right. The test is conditional on it, so it may be known before.
-    """
+    """Count a reading of the set, then read it: every candidate of the fixed sequence is tested until one fails."""
     sha256 = samples.sha256
     reading = count_reading(chain.engine_dir, sha256)
-    statistics = collect(chain, samples, goal.metric, full_right, progress)
+    statistics = collect(chain, samples, goal.metric, progress)
     trials = run_sequence(sequence, statistics, goal.test, goal.precision, reading_level(goal.delta, reading))
     return Certification(goal, reading, statistics, sha256, trials)
 
@@ -127,10 +123,11 @@ def not_likely(ahead: Ahead, choices: Choices) -> str:
     unharmed = Pairs(np.ones(n_right, bool), np.ones(n_right, bool))
     asked = f"precision {precision:g} at {confidence(level)} confidence"
     if test.p_value(unharmed, precision) > level:
+        needed = test.right_needed(precision, level)
         return (
-            f"{ahead.n:,} samples, {n_right:,} of them right by the full model, cannot certify {asked}, not even of a "
-            f"plan that loses none: the {test.name} test needs {test.right_needed(precision, level):,} that are right, "
-            f"and of {n_right:,} certifies {floored(test.best_precision(unharmed, level))}"
+            f"{ahead.n:,} samples, about {n_right:,} of them right by the full model, cannot certify {asked}, not even "
+            f"of a plan that loses none: the {test.name} test needs {needed:,} that are right, and of {n_right:,} "
+            f"certifies {floored(test.best_precision(unharmed, level))}"
         )
     most = max((choice.candidate for choice in choices.plans), key=lambda each: each.net)
     return (

@@ -15,7 +15,8 @@ SEED = 0
 
 @dataclass(frozen=True)
 class Ahead:
-    """The test, what it must show, and the set that it will read: `n` samples, `n_right` right by the full model."""
+    """The test, what it must show, and the set that it will read: `n` samples, `n_right` right by the full model as far
+    as is known before (of the set itself nothing may be: what is tested must not depend on it)."""
 
     test: PrecisionTest
     precision: float

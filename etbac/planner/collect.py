@@ -17,20 +17,12 @@ from etbac.runtime.chain import Chain
 Progress = Callable[[int], None]
 
 
-def collect(
-    chain: Chain,
-    samples: SampleSet,
-    metric: Metric,
-    full_right: Bools | None = None,
-    progress: Progress = lambda done: None,
-) -> ExitStatistics:
+def collect(chain: Chain, samples: SampleSet, metric: Metric, progress: Progress = lambda done: None) -> ExitStatistics:
     """Confidence of every exit, and whether each stage and the full model are right.
 
-    `full_right`: what `judge_full` has said of the same samples, so that the full model need not run again. `progress`
-    gets the samples done, for each of the two passes.
+    `progress` gets the samples done, for each of the `passes`.
     """
-    if full_right is None:
-        full_right = judge_full(chain, samples, metric, progress)
+    full_right = judge_full(chain, samples, metric, progress)
     confidence: list[npt.NDArray[np.float32]] = []
     right: list[Bools] = []
     for batch in samples.batches(chain.engine_dir.manifest.max_batch):
@@ -61,7 +53,7 @@ def judge_full(chain: Chain, samples: SampleSet, metric: Metric, progress: Progr
 
 
 def passes(metric: Metric) -> int:
-    """How many passes `collect` makes without `full_right`: with labels the full model has its own."""
+    """How many passes `collect` makes: with labels the full model has its own."""
     return 2 if metric.needs_labels else 1
 
 

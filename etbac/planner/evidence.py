@@ -109,6 +109,8 @@ class ExactTest:
         return guarantee.best_precision(pairs.n_right, pairs.harms, level)
 
     def samples_needed(self, pairs: Pairs, precision: float, level: float) -> int | None:
+        if pairs.n_right == 0:
+            return None
         right = guarantee.samples_needed(precision, level, pairs.harms / pairs.n_right)
         return None if right is None else -(-right * pairs.n // pairs.n_right)
 

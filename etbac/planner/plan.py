@@ -15,7 +15,7 @@ from etbac.planner import figures
 from etbac.planner.certify import certify, next_level, not_likely
 from etbac.planner.chance import Ahead
 from etbac.planner.choices import Choices
-from etbac.planner.collect import check_labels, judge_full, passes
+from etbac.planner.collect import check_labels, passes
 from etbac.planner.demands import Demands
 from etbac.planner.evidence import find_test
 from etbac.planner.goal import Goal
@@ -186,14 +186,13 @@ def _carried(search: ExitStatistics, matrix: Matrix, batch: int, thresholds: Map
 def _certified(
     chain: Chain, samples: SampleSet, goal: Goal, choices: Choices, carried: Candidate | None, bar: Bar
 ) -> _Outcome:
-    """Fix the sequence of candidates before any exit's answer on the certify set is known, then test it."""
-    full_right = judge_full(chain, samples, goal.metric, bar("certify set: full model", len(samples)))
-    level = next_level(chain.engine_dir, samples, goal.delta)
-    ahead = Ahead(goal.test, goal.precision, level, len(samples), int(full_right.sum()))
+    """Fix the sequence of candidates before anything of the certify set is known but its size, then test it."""
+    level, search = next_level(chain.engine_dir, samples, goal.delta), choices.statistics
+    ahead = Ahead(goal.test, goal.precision, level, len(samples), round(len(samples) * search.n_right / search.n))
     sequence = candidates(choices, ahead) if carried is None else [carried]
     if not sequence:
         return _Outcome(reason=f"{not_likely(ahead, choices)}. Ask for a lower --precision, or add data with --data")
-    done = certify(chain, samples, full_right, goal, sequence, bar("certify set: exits", len(samples)))
+    done = certify(chain, samples, goal, sequence, bar("certify set", passes(goal.metric) * len(samples)))
     if done.winner is None:
         return _Outcome(reason=f"{done.failure}. Ask for a lower --precision, or add data with --data")
     return _Outcome(done.winner.candidate, done.certificate(done.winner, chain))

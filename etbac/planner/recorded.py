@@ -36,7 +36,7 @@ def collect_once(
     found = _read(chain, key)
     if found is not None:
         return found
-    collected = collect(chain, samples, metric, progress=progress)
+    collected = collect(chain, samples, metric, progress)
     write_statistics(chain.engine_dir, _name(chain), _to_bytes(collected, key))
     return collected
 

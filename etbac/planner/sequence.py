@@ -11,9 +11,12 @@ from etbac.planner.evidence import Pairs, PrecisionTest
 from etbac.planner.search import Candidate
 from etbac.planner.statistics import ExitStatistics
 
-PASS_PROBABILITIES = (0.99, 0.9, 0.7, 0.5)
-"""How likely each candidate would be to pass if it had not been chosen among many: the first is nearly sure to, and the
-last is at least as fast as an even chance allows."""
+PASS_PROBABILITIES = (0.99, 0.9, 0.7, 0.5, 0.3, 0.15)
+"""How likely each candidate would be to pass if it had not been chosen among many: the first is nearly sure to. Bold
+ones cost nothing: they come last, and where one fails the one before it has been certified."""
+
+EVEN = 0.5
+"""A set is not read for candidates none of which has an even chance."""
 
 
 @dataclass(frozen=True)
@@ -30,6 +33,8 @@ def candidates(choices: Choices, ahead: Ahead) -> list[Candidate]:
     """The cheapest plan for each of `PASS_PROBABILITIES`, the most cautious first; none if none is likely to pass."""
     chosen: list[Candidate] = []
     for probability in PASS_PROBABILITIES:
+        if probability < EVEN and not chosen:
+            break
         found = _likely(choices, ahead, probability)
         if found is not None and not (chosen and found.cost_ms >= chosen[-1].cost_ms):
             chosen.append(found)

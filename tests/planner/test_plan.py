@@ -90,9 +90,9 @@ def test_too_little_data_is_said_with_what_it_takes_and_changes_nothing(engines,
     with pytest.raises(EtbacError) as caught:
         plan(engines, 0.9968, data=data(tmp_path, rows=800))
     message = str(caught.value)
-    assert "400 samples, 36" in message
+    assert "400 samples, about 356 of them right" in message
     assert "cannot certify precision 0.9968 at 95% confidence" in message
-    assert "the betting test needs 1,180 that are right, and of 36" in message
+    assert "the betting test needs 1,180 that are right, and of 356" in message
     assert "add data with --data" in message
     directory = EngineDir.open(engines)
     assert directory.plan is None

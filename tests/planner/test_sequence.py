@@ -77,7 +77,7 @@ def test_what_is_certified_holds_in_the_population_as_often_as_promised(statisti
     trials, violated, certified = 150, 0, 0
     for _ in range(trials):
         search, certify = draw(population, n, rng), draw(population, n, rng)
-        sequence = candidates(choices(search, matrix(3, 5), test), ahead(n, certify.n_right, test))
+        sequence = candidates(choices(search, matrix(3, 5), test), ahead(n, search.n_right, test))
         passed = [trial for trial in run_sequence(sequence, certify, test, PRECISION, DELTA) if trial.passed]
         if passed and passed[-1].candidate.thresholds:
             certified += 1
