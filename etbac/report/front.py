@@ -1,4 +1,4 @@
-"""The plans that were put to the test: what each costs and keeps."""
+"""The plans that the search set offered, and those that were tested on the certify set."""
 
 from __future__ import annotations
 
@@ -6,30 +6,30 @@ from dataclasses import dataclass
 
 from etbac.contract import Plan
 
+SEARCHED, PASSED, FAILED, CHOSEN = "search set", "passed", "failed", "the plan"
+
 
 @dataclass(frozen=True)
 class Point:
-    """One candidate on the certify set: its predicted milliseconds, its precision there, whether it passed the test,
-    and whether it is the plan."""
+    """A plan: milliseconds predicted with its exits alone; its precision, on the certify set where it was tested
+    there and otherwise on the search set; and what became of it."""
 
     predicted_ms: float
     precision: float
-    exits: tuple[int, ...]
-    passed: bool
-    chosen: bool
+    fate: str
 
 
 def front(plan: Plan) -> list[Point]:
-    """In the order of their tests; empty where nothing was certified."""
+    """The search set's, from the most cautious to the boldest, then the tested ones; empty where none were."""
     certificate = plan.certificate or {}
-    n_right = certificate.get("n")
-    if not n_right:
-        return []
-    points = []
+    points = [
+        Point(row["predicted_ms"], row["precision"], SEARCHED)
+        for row in plan.search.get("front", ())
+        if row["precision"] is not None
+    ]
     for trial in certificate.get("sequence", ()):
         thresholds = {int(exit_id): threshold for exit_id, threshold in trial["thresholds"].items()}
-        kept = n_right - trial["harms"] + trial["repairs"]
-        chosen = thresholds == dict(plan.thresholds)
-        exits = tuple(sorted(thresholds))
-        points.append(Point(trial["predicted_ms"], kept / n_right, exits, trial["passed"], chosen))
+        kept = 1 + (trial["repairs"] - trial["harms"]) / certificate["n"]
+        fate = PASSED if trial["passed"] else FAILED
+        points.append(Point(trial["predicted_ms"], kept, CHOSEN if thresholds == dict(plan.thresholds) else fate))
     return points

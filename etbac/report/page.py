@@ -52,7 +52,10 @@ def _sections(figures: Figures, plots: Mapping[str, Figure]) -> Iterator[Html]:
     words = _warning(profile.warning) if isinstance(profile, Profile) else profile
     yield section("matrix", "Inference time matrix", plot("matrix", "Inference time matrix", caption), words)
     if "front" in plots:
-        words = "Plans that were fixed before the certify set was read; the plan is the fastest that passed its test."
+        words = (
+            "The line: what the search set offers, each plan with its exits alone. The marks: plans that were tested, "
+            "in a sequence fixed before, with their precision on the certify set."
+        )
         yield section("front", "Pareto front", words, plot("front", "Latency and precision of the plans tested"))
     yield section("cut", "Best static cut", NO_PLAN if plan is None else _static_cut(plan, figures.batch))
     if isinstance(tested, Tested):
@@ -151,6 +154,9 @@ def _prediction(figures: Figures) -> Iterator[str | Html]:
         then = {CHAIN: predicted["chain_ms"], FULL: predicted["full_ms"]}
         rows = [(NAMES[each], ms(then[each]), ms(now[each]), f"{now[each] / then[each]:.2f}") for each in now]
         yield table(("", "predicted ms", "measured ms", "ratio"), rows)
+        rebuilt = predicted.get("rebuilt_ms")
+        if rebuilt is not None and plan is not None and len(plan.thresholds) < len(figures.manifest.exits):
+            yield f"With the plan's exits alone, {ms(rebuilt)} ms are predicted: etbac compile --plan."
     if isinstance(profile, Profile) and profile.chain:
         yield "When the matrix was measured: the chain, and the sum of its engines' medians at the sizes that they ran."
         rows = [

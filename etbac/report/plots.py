@@ -15,7 +15,7 @@ from etbac.errors import MissingPackageError
 from etbac.planner.race import CHAIN, FULL
 from etbac.profiles.profile import Profile
 from etbac.report.collect import NAMES, Figures
-from etbac.report.front import front
+from etbac.report.front import CHOSEN, FAILED, PASSED, SEARCHED, front
 from etbac.report.harm import by_class
 from etbac.report.html import ms
 
@@ -138,27 +138,27 @@ def _front(figures: Figures) -> Figure | None:
     points = [] if plan is None else front(plan)
     if plan is None or not points:
         return None
-    figure, axes = _axes(3.6)
-    axes.axhline(plan.precision, color=COLOURS["muted"], linestyle="--", linewidth=1)
-    axes.annotate("asked for", (1, plan.precision), xycoords=("axes fraction", "data"), va="bottom", ha="right")
-    axes.plot([p.predicted_ms for p in points], [p.precision for p in points], color=COLOURS["line"], zorder=1)
-    kinds: dict[str, tuple[Callable[[Any], bool], dict[str, Any]]] = {
-        "passed": (lambda p: p.passed and not p.chosen, {"color": COLOURS["chain"], "marker": "o"}),
-        "failed": (lambda p: not p.passed, {"color": COLOURS["bad"], "marker": "x"}),
-        "the plan": (lambda p: p.chosen, {"color": COLOURS["chain"], "marker": "*", "s": 220}),
+    figure, axes = _axes(4.2)
+    looks: dict[str, dict[str, Any]] = {
+        SEARCHED: {"color": COLOURS["muted"], "marker": ".", "linewidth": 1, "linestyle": "-"},
+        PASSED: {"color": COLOURS["chain"], "marker": "o", "linestyle": ""},
+        FAILED: {"color": COLOURS["bad"], "marker": "x", "linestyle": ""},
+        CHOSEN: {"color": COLOURS["chain"], "marker": "*", "markersize": 15, "linestyle": ""},
     }
-    for label, (belongs, look) in kinds.items():
-        some = [p for p in points if belongs(p)]
+    for fate, look in looks.items():
+        some = [(point.predicted_ms, point.precision) for point in points if point.fate == fate]
         if some:
-            axes.scatter([p.predicted_ms for p in some], [p.precision for p in some], label=label, zorder=3, **look)
-    predicted = plan.predicted.get(figures.batch)
-    if predicted is not None:
-        axes.scatter([predicted["full_ms"]], [1.0], color=COLOURS["full"], marker="D", label=NAMES[FULL], zorder=3)
-    axes.set(xlabel=f"predicted ms, batch of {figures.batch}", ylabel="precision, certify set")
-    axes.set_xlim(left=0)
-    axes.margins(y=0.15)
+            axes.plot(*zip(*some, strict=True), label=fate, **look)
+    here = plan.predicted.get(figures.batch)
+    if here is not None:
+        axes.scatter([here["full_ms"]], [1.0], color=COLOURS["full"], marker="D", label=NAMES[FULL], zorder=3)
+    axes.axhline(plan.precision, color=COLOURS["muted"], linestyle="--", linewidth=1, label="asked for")
+    axes.set(xlabel=f"predicted ms, batch of {figures.batch}", ylabel="precision")
+    highest = max(1.0, *(point.precision for point in points))
+    room = highest - plan.precision
+    axes.set(xlim=(0, None), ylim=(plan.precision - 2 * room, highest + 0.5 * room))
     axes.ticklabel_format(axis="y", useOffset=False)
-    axes.legend(loc="best")
+    figure.legend(loc="outside upper left", ncols=2, columnspacing=0.8, handletextpad=0.3)
     return figure
 
 
