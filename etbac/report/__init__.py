@@ -10,7 +10,7 @@ from etbac.engine_dir.storage import write_whole
 from etbac.errors import UsageError
 from etbac.report.collect import BATCHES, Bar, Figures, collect
 from etbac.report.page import page
-from etbac.report.plots import draw, save
+from etbac.report.plots import check_installed, draw, save
 from etbac.runtime.chain import load
 
 __all__ = ["BATCHES", "Figures", "report"]
@@ -40,6 +40,7 @@ def report(
         raise UsageError(f"--batches {batches}: at least one batch must be measured")
     if out is not None and out.suffix.lower() not in (".html", ".htm"):
         raise UsageError(f"--out {out}: the report is a page; give it a name that ends in .html")
+    check_installed()
     with load(engine_dir, backend, dtype, trust) as chain:
         if chain.note:
             note(chain.note)

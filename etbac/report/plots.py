@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import re
 from collections.abc import Callable
+from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -56,12 +57,16 @@ _STYLE: Any = {
 }
 
 
+def check_installed() -> None:
+    """A MissingPackageError where there is nothing to draw with; said before anything is measured."""
+    if find_spec("matplotlib") is None:
+        raise MissingPackageError("etbac report draws with Matplotlib: pip install 'etbac[report]'")
+
+
 def draw(figures: Figures) -> dict[str, Figure]:
     """Every plot that there are figures for, by name."""
-    try:
-        import matplotlib as mpl
-    except ImportError:
-        raise MissingPackageError("etbac report draws with Matplotlib: pip install 'etbac[report]'") from None
+    import matplotlib as mpl
+
     drawn: dict[str, Figure] = {}
     with mpl.rc_context(_STYLE):
         for name, plot in _PLOTS.items():

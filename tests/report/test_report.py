@@ -1,14 +1,20 @@
 from __future__ import annotations
 
+import os
 import shutil
+import subprocess
+import sys
 from dataclasses import replace
 from html.parser import HTMLParser
 from pathlib import Path
 
 import numpy as np
 import pytest
+import support
 from click.testing import CliRunner
+from support.two_blocks import make_engine_dir, make_inputs
 
+import etbac
 from etbac.cli.main import cli
 from etbac.engine_dir import EngineDir, Writer
 from etbac.errors import InputError, UsageError
@@ -159,3 +165,21 @@ def test_what_was_asked_for_and_cannot_be_is_refused(compiled, tmp_path):
         report(compiled, batches=0)
     with pytest.raises(UsageError, match=r"ends in \.html"):
         report(compiled, out=compiled / "manifest.json")
+
+
+def test_without_matplotlib_it_is_said_before_anything_is_measured(compiled):
+    paths = (Path(support.__path__[0]) / "hidden_packages", Path(etbac.__path__[0]).parent)
+    hidden = {"PYTHONPATH": os.pathsep.join(map(str, paths)), "HIDDEN_PACKAGES": "matplotlib=matplotlib"}
+    command = [sys.executable, "-m", "etbac", "report", "--engine-dir", str(compiled)]
+    done = subprocess.run(command, capture_output=True, text=True, env={**os.environ, **hidden}, timeout=120)
+    assert done.returncode == 1
+    assert done.stderr == "etbac: etbac report draws with Matplotlib: pip install 'etbac[report]'\n"
+
+
+@pytest.mark.parametrize("rows", [1, 50])
+def test_a_chain_without_exits_or_without_a_right_answer_has_a_page_too(tmp_path, rows):
+    engines = make_engine_dir(tmp_path / "engines", exits=()).path
+    np.savez(tmp_path / "data.npz", **make_inputs(rows), labels=np.full(rows, 9))
+    page = read(engines, data=tmp_path / "data.npz")
+    assert "The model's input is no picture of 1 or 3 channels" in page.text
+    assert "of 0 right answers of the full model" in page.text.lower()
