@@ -98,7 +98,10 @@ def cli(
     switching = (
         f"between runs of other engines and sizes an engine takes {measured.switching:.2f} times what it takes again"
     )
-    output.result(measured.to_json(), where, matrix_table(measured), chain_table(measured), switching, *measured.slower)
+    notes = [switching, *measured.slower]
+    if (smallest := measured.batch_sizes[0]) > 1:
+        notes.append(f"Σ matrix takes batch {smallest}'s latency for stages with fewer rows; measure smaller sizes too")
+    output.result(measured.to_json(), where, matrix_table(measured), chain_table(measured), *notes)
 
 
 def _compile_random(model: str, exits: str, engine_dir: Path, engines: Engines, output: Output) -> None:

@@ -90,3 +90,9 @@ def test_a_named_model_is_measured_with_random_weights(tmp_path):
     assert done.exit_code == 0, done.stderr
     assert "resnet8 with random weights and 2 exits" in done.stderr
     assert "latency alone means something" in done.stderr
+
+
+@pytest.mark.parametrize(("sizes", "said"), [("4,8", True), ("1,8", False)])
+def test_stages_smaller_than_what_was_measured_are_said(engines, sizes, said):
+    done = run("--engine-dir", engines, "--budget", 0.1, "--batch-sizes", sizes)
+    assert ("for stages with fewer rows" in done.stdout) is said
