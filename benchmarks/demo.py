@@ -25,7 +25,8 @@ from etbac.contract import FULL_MODEL_ID
 from etbac.frontend.load import load_model
 from etbac.models import checkpoint as checkpoints
 from etbac.passes.exit_model import ExitModel
-from etbac.planner.guarantee import exact_test
+from etbac.planner.evidence import Pairs, find_test
+from etbac.planner.plan import TEST
 from etbac.profiles.profiler import measure_chain
 from etbac.profiles.race import FEWEST_FOR_P99, Timings, measure, random_batches
 from etbac.runtime.chain import Chain, load
@@ -183,12 +184,12 @@ def best_static_cut(exported: ExitModel, certify: Samples) -> tuple[int, str]:
 
 
 def certification(full_right: Bools, right: Bools) -> tuple[bool, str]:
-    """Whether the exact test on harms certifies the precision, and a sentence."""
-    harms, n = int((full_right & ~right).sum()), int(full_right.sum())
-    p = exact_test(n, harms, PRECISION)
-    ratio = right.sum() / full_right.sum()
-    word = "certified" if p <= DELTA else "not certified"
-    return p <= DELTA, f"ratio {ratio:.4f}, {harms} harms of {n:,}: {word} at {PRECISION} (p = {p:.2g})"
+    """Whether the test that certifies plans certifies this answer's precision, and a sentence."""
+    pairs = Pairs(right, full_right)
+    p = find_test(TEST).p_value(pairs, PRECISION)
+    ratio, word = right.sum() / full_right.sum(), "certified" if p <= DELTA else "not certified"
+    counts = f"{pairs.harms} harms and {pairs.repairs} repairs of {pairs.n:,}"
+    return p <= DELTA, f"ratio {ratio:.4f}, {counts}: {word} at {PRECISION} by the {TEST} test (p = {p:.2g})"
 
 
 def judge(answer: Callable[[Any], Any], inputs: Mapping[str, Any], labels: npt.NDArray[np.int64]) -> Bools:

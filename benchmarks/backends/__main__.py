@@ -1,6 +1,7 @@
 """`make bench-backends`: every figure, the measures, the verdict.
 
-What is done is kept in `results/backends.json` until a source file changes. `QUICK=1` measures the demo's network alone.
+What is done is kept in `results/backends.json` until a source file changes. `QUICK=1` measures the demo's network
+alone.
 """
 
 from __future__ import annotations
@@ -19,7 +20,7 @@ from rich.table import Table
 
 from benchmarks.backends import binding, chains, opening, rtx
 from benchmarks.backends.subjects import demo
-from benchmarks.measures import Measure, at_most, verdict
+from benchmarks.measures import at_most, verdict
 from benchmarks.zoo.catalogue import ENTRIES
 from benchmarks.zoo.packages import install_missing
 from benchmarks.zoo.store import SOURCES, Store, source_hash
@@ -98,8 +99,8 @@ def _print_chains(off: dict[str, Row], narrow: dict[str, Row]) -> None:
     console.print(table)
     for name, row in off.items():
         console.print(
-            f"{name}: {row['rounds']} rounds or more of each; a typical engine's timings spread over {row['noise']:.0%}; "
-            f"exits off differ from the full model by {row['difference']:.1e} of its scale"
+            f"{name}: {row['rounds']} rounds or more of each; a typical engine's timings spread over "
+            f"{row['noise']:.0%}; exits off differ from the full model by {row['difference']:.1e} of its scale"
         )
 
 
@@ -109,7 +110,9 @@ def _print_others(accuracy: Row, bound: Row, opened: dict[str, Row]) -> None:
     console.print(f"demo in int8, its own plan {plan}: accuracy {right}; {accuracy['flips']:.2%} decision flips")
     for size in binding.SIZES:
         ratio = bound[f"bound {size}"] / bound[f"arrays {size}"]
-        console.print(f"I/O binding to buffers used again ÷ arrays, first engine of the demo, batch {size}: {ratio:.3f}")
+        console.print(
+            f"I/O binding to buffers used again ÷ arrays, first engine of the demo, batch {size}: {ratio:.3f}"
+        )
     if not opened:
         return
     seconds = opened["opening"]

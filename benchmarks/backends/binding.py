@@ -9,8 +9,8 @@ import numpy as np
 
 from benchmarks.backends.subjects import demo
 from etbac.backends.onnxruntime_backend import _create_session
-from etbac.runtime.inputs import tile
 from etbac.profiles.timer import measure
+from etbac.runtime.inputs import tile
 
 SIZES = (1, 16)
 SECONDS = 8.0

@@ -140,7 +140,9 @@ def measures_of_int8(name: str, row: Row) -> list[Measure]:
 def measures_of_accuracy(row: Row) -> list[Measure]:
     right = row["right"]
     ratio = right["int8 chain"] / right["full model"]
-    certified = Measure("demo in int8: certified at 0.9968", "yes", "yes" if row["certified"] else "no", row["certified"])
+    certified = Measure(
+        "demo in int8: certified at 0.9968", "yes", "yes" if row["certified"] else "no", row["certified"]
+    )
     return [certified, at_least("demo in int8: accuracy ÷ full model's on the test set", ratio, 0.9968)]
 
 

@@ -18,8 +18,8 @@ from benchmarks.zoo.memory import resident_bytes
 from etbac.backends import registry
 from etbac.backends.interface import Engine
 from etbac.engine_dir import EngineDir
-from etbac.runtime.inputs import tile
 from etbac.runtime.chain import Chain
+from etbac.runtime.inputs import tile
 
 EXITS = (3, 7, 10, 13)
 ROUNDS, BATCH = 15, 16

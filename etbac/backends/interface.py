@@ -100,6 +100,22 @@ class Runner(Protocol):
     ) -> None: ...
 
 
+class RunsSources:
+    """What backends have in common that run ONNX sources as they are, on any processor, and quantise in no special
+    way."""
+
+    runs_sources = True
+
+    def int8_options(self) -> Int8Options:
+        return Int8Options()
+
+    def made_for(self, options: BuildOptions) -> Mapping[str, str]:
+        return {}
+
+    def unfit(self, made_for: Mapping[str, str]) -> str | None:
+        return None
+
+
 class Backend(Protocol):
     """Registered by name under the entry point group `etbac.backends`.
 

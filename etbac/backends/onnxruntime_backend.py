@@ -28,6 +28,7 @@ DEVICE_VARIABLE = "ETBAC_DEVICE"
 DTYPES = ("fp32", "fp16", "int8")
 _DTYPES = ", ".join(DTYPES)
 OFFLINE = ".ort"
+PROCESSOR = "processor"
 WEIGHT_BITS = "bits of int8 weights"
 PROVIDERS: dict[str, list[Any]] = {
     "cpu": ["CPUExecutionProvider"],
@@ -42,8 +43,8 @@ _DISTRIBUTIONS = ("onnxruntime", "onnxruntime-gpu")
 class ThreadPool:
     """How this process's sessions get their threads and memory.
 
-    `shared`: one pool of threads, and one of memory, for all sessions. Otherwise the program had its own sessions before, the pool could not be
-    shared with them, and each session has its own threads, which don't spin.
+    `shared`: one pool of threads, and one of memory, for all sessions. Otherwise the program had its own sessions
+    before, the pool could not be shared with them, and each session has its own threads, which don't spin.
     """
 
     threads: int
@@ -88,7 +89,8 @@ class OnnxRuntimeBackend:
         return {**bits, **(_offline_for() if options.offline else {})}
 
     def unfit(self, made_for: Mapping[str, str]) -> str | None:
-        for name, here in _offline_for().items():
+        offline = _offline_for() if PROCESSOR in made_for else {}
+        for name, here in offline.items():
             if made_for.get(name, here) != here:
                 return f"made for {name} {made_for[name]}, here is {here}"
         if made_for.get(WEIGHT_BITS) == "8" and _saturates():
@@ -187,7 +189,11 @@ class BoundTensor:
 @functools.cache
 def device_here() -> str:
     """$ETBAC_DEVICE, or "cuda" where ONNX Runtime can put a tensor there, else "cpu"."""
-    asked = os.environ.get(DEVICE_VARIABLE)
+    return _device(os.environ.get(DEVICE_VARIABLE))
+
+
+@functools.cache
+def _device(asked: str | None) -> str:
     if asked not in (None, "cpu", "cuda"):
         raise UsageError(f"{DEVICE_VARIABLE}={asked}: write cpu or cuda")
     if asked == "cpu":
@@ -212,8 +218,9 @@ def thread_pool() -> ThreadPool:
 
     Private pools whose threads spin make the sessions of a chain slow each other down (microsoft/onnxruntime#17011),
     so all sessions share one, and one arena: engines run one after the other, and with an arena each they hold their
-    activations side by side (`make bench-backends` prints the memory). ONNX Runtime then refuses sessions that ask for a pool of their own: where the program
-    has imported onnxruntime by itself, and may make such sessions, its pool is left alone.
+    activations side by side (`make bench-backends` prints the memory). ONNX Runtime then refuses sessions that ask for
+    a pool of their own: where the program has imported onnxruntime by itself, and may make such sessions, its pool is
+    left alone.
     """
     global _pool
     with _setting_up:  # a second thread would take the first one's import for the program's
@@ -306,7 +313,7 @@ def _offline_for() -> Mapping[str, str]:
     fields = {name.strip(): value.strip() for name, value in lines.items()}
     able = hashlib.sha256(" ".join(sorted(fields.get("flags", "").split())).encode()).hexdigest()[:8]
     processor = f"{fields.get('model name', machine())} (flags {able})"
-    return {"onnxruntime": str(_installed_version()), "processor": processor, "provider": device_here()}
+    return {"onnxruntime": str(_installed_version()), PROCESSOR: processor, "provider": device_here()}
 
 
 def _saturates() -> bool:

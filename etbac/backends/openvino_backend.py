@@ -12,7 +12,7 @@ from typing import Any
 
 import numpy as np
 
-from etbac.backends.interface import Availability, BuildOptions, Engine, Int8Options, Tensor
+from etbac.backends.interface import Availability, BuildOptions, Engine, RunsSources, Tensor
 from etbac.backends.onnxruntime_backend import thread_count
 from etbac.errors import BackendRefusal, EtbacError, MissingPackageError, UsageError, one_line
 
@@ -20,11 +20,10 @@ INSTALL = "pip install 'etbac[openvino]'"
 DTYPES = ("fp32", "fp16", "int8")
 
 
-class OpenVinoBackend:
+class OpenVinoBackend(RunsSources):
     """Backend `openvino`, for the device `cpu`."""
 
     name = "openvino"
-    runs_sources = True
 
     def available(self) -> Availability:
         found = _installed_version()
@@ -44,15 +43,6 @@ class OpenVinoBackend:
         if dtype not in DTYPES:
             raise UsageError(f"--dtype {dtype}: backend {self.name} has it not; it has {', '.join(DTYPES)}")
         return "cpu"
-
-    def int8_options(self) -> Int8Options:
-        return Int8Options()
-
-    def made_for(self, options: BuildOptions) -> Mapping[str, str]:
-        return {}
-
-    def unfit(self, made_for: Mapping[str, str]) -> str | None:
-        return None
 
     def build(self, source: Path, options: BuildOptions, folder: Path) -> Engine:
         _compile(source, options.dtype)

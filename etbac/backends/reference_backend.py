@@ -9,17 +9,16 @@ from typing import Any
 
 import numpy as np
 
-from etbac.backends.interface import Availability, BuildOptions, Engine, Int8Options, Tensor
+from etbac.backends.interface import Availability, BuildOptions, Engine, RunsSources, Tensor
 from etbac.errors import EtbacError, MissingPackageError, one_line
 
 INSTALL = "pip install onnx"
 
 
-class ReferenceBackend:
+class ReferenceBackend(RunsSources):
     """Backend `reference`, for the device `cpu` and every dtype."""
 
     name = "reference"
-    runs_sources = True
 
     def available(self) -> Availability:
         try:
@@ -33,15 +32,6 @@ class ReferenceBackend:
 
     def device(self, dtype: str) -> str:
         return "cpu"
-
-    def int8_options(self) -> Int8Options:
-        return Int8Options()
-
-    def made_for(self, options: BuildOptions) -> Mapping[str, str]:
-        return {}
-
-    def unfit(self, made_for: Mapping[str, str]) -> str | None:
-        return None
 
     def build(self, source: Path, options: BuildOptions, folder: Path) -> Engine:
         return Engine(self.name, "cpu", options.dtype, source)

@@ -6,7 +6,8 @@ import functools
 import json
 import os
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NoReturn, ParamSpec, TypedDict, TypeVar
@@ -29,6 +30,23 @@ engine_dir_option = click.option(
     default=Path("engines"),
     show_default=True,
     help="The engine directory.",
+)
+
+precision_option = click.option(
+    "--precision",
+    type=float,
+    default=0.9968,
+    show_default=True,
+    help="The chain's metric ÷ the full model's that must be kept.",
+)
+metric_option = click.option(
+    "--metric", help="accuracy, or agreement, which needs no labels.  [default: the checkpoint's]"
+)
+fast_at_option = click.option(
+    "--batch-size", type=int, help="The batch size to be fast at.  [default: 16, or the chain's largest]"
+)
+uncertified_option = click.option(
+    "--uncertified", is_flag=True, help="Where it cannot be certified, write the search set's plan all the same."
 )
 
 
@@ -74,6 +92,17 @@ class Output:
         console = Console(width=None if sys.stdout.isatty() else 160, highlight=False)
         for part in text:
             console.print(part, soft_wrap=isinstance(part, str), markup=False)
+
+    @contextmanager
+    def bars(self) -> Iterator[Callable[[str, int], Callable[[int], None]]]:
+        """Progress bars on stderr, one for each (name, whole) asked for; each is told what has been done since."""
+        with self.progress() as progress:
+
+            def bar(name: str, whole: int) -> Callable[[int], None]:
+                task = progress.add_task(name, total=whole)
+                return lambda done: progress.advance(task, done)
+
+            yield bar
 
     def progress(self) -> Progress:
         """A progress bar on stderr, shown only on a terminal."""

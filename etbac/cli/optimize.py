@@ -2,13 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
 
-from etbac.cli.common import Output, engine_dir_option, standard
+from etbac.cli.common import (
+    Output,
+    engine_dir_option,
+    fast_at_option,
+    metric_option,
+    precision_option,
+    standard,
+    uncertified_option,
+)
 from etbac.cli.request import Request, takes_model
 
 if TYPE_CHECKING:
@@ -20,18 +27,10 @@ if TYPE_CHECKING:
 @click.command("optimize", epilog="Example: etbac optimize resnet.pt --precision 0.9968")
 @takes_model
 @engine_dir_option
-@click.option(
-    "--precision",
-    type=float,
-    default=0.9968,
-    show_default=True,
-    help="The chain's metric ÷ the full model's that must be kept.",
-)
-@click.option("--metric", help="accuracy, or agreement, which needs no labels.  [default: the checkpoint's]")
-@click.option("--batch-size", type=int, help="The batch size to be fast at.  [default: 16, or the chain's largest]")
-@click.option(
-    "--uncertified", is_flag=True, help="Where it cannot be certified, write the search set's plan all the same."
-)
+@precision_option
+@metric_option
+@fast_at_option
+@uncertified_option
 @click.option(
     "--budget", type=click.FloatRange(min=0, min_open=True), default=20.0, show_default=True, help="Seconds a profile."
 )
@@ -60,12 +59,7 @@ def cli(
     """
     from etbac.compiler.optimize import optimize_model
 
-    with output.progress() as progress:
-
-        def bar(name: str, whole: int) -> Callable[[int], None]:
-            task = progress.add_task(name, total=whole)
-            return lambda done: progress.advance(task, done)
-
+    with output.bars() as bar:
         made = optimize_model(
             request.read,
             engine_dir,

@@ -2,13 +2,22 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import click
 
-from etbac.cli.common import Engines, Output, engine_dir_option, standard, which_engines
+from etbac.cli.common import (
+    Engines,
+    Output,
+    engine_dir_option,
+    fast_at_option,
+    metric_option,
+    precision_option,
+    standard,
+    uncertified_option,
+    which_engines,
+)
 
 if TYPE_CHECKING:
     from rich.table import Table
@@ -18,20 +27,14 @@ if TYPE_CHECKING:
 
 @click.command("plan", epilog="Example: etbac plan --precision 0.9968 --batch-size 16")
 @engine_dir_option
-@click.option(
-    "--precision",
-    type=float,
-    default=0.9968,
-    show_default=True,
-    help="The chain's metric ÷ the full model's that must be kept.",
-)
+@precision_option
 @click.option("--delta", type=float, default=0.05, show_default=True, help="Level: 0.05 certifies at 95% confidence.")
 @click.option(
     "--data",
     type=click.Path(path_type=Path),
     help="An .npz file of inputs by name and labels, or the data set's folder.  [default: as the checkpoint recorded]",
 )
-@click.option("--metric", help="accuracy, or agreement, which needs no labels.  [default: the checkpoint's]")
+@metric_option
 @click.option(
     "--test",
     type=click.Choice(["betting", "exact"]),
@@ -39,7 +42,7 @@ if TYPE_CHECKING:
     show_default=True,
     help="What certifies it: betting counts what the chain repairs, exact only what it loses.",
 )
-@click.option("--batch-size", type=int, help="The batch size to be fast at.  [default: 16, or the chain's largest]")
+@fast_at_option
 @click.option(
     "--max-latency",
     type=float,
@@ -48,9 +51,7 @@ if TYPE_CHECKING:
 )
 @click.option("--min-class-precision", type=float, help="The precision that every class of the search set must keep.")
 @click.option("--front", is_flag=True, help="Show the plans that trade precision for latency, too.")
-@click.option(
-    "--uncertified", is_flag=True, help="Where it cannot be certified, write the search set's plan all the same."
-)
+@uncertified_option
 @click.option("--seed", type=int, default=0, show_default=True, help="Splits an .npz file into search and certify set.")
 @standard
 @which_engines
@@ -73,12 +74,7 @@ def cli(
     """Choose exits and their thresholds on the search set and certify the precision once on the certify set."""
     from etbac.planner.plan import plan
 
-    with output.progress() as progress:
-
-        def bar(name: str, whole: int) -> Callable[[int], None]:
-            task = progress.add_task(name, total=whole)
-            return lambda done: progress.advance(task, done)
-
+    with output.bars() as bar:
         made = plan(
             engine_dir,
             precision,

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from pathlib import Path
 
 import click
@@ -37,12 +36,7 @@ def cli(
     from etbac.planner.race import CHAIN, FULL
     from etbac.report import report
 
-    with output.progress() as progress:
-
-        def bar(name: str, whole: int) -> Callable[[int], None]:
-            task = progress.add_task(name, total=whole)
-            return lambda done: progress.advance(task, done)
-
+    with output.bars() as bar:
         path, figures = report(
             engine_dir, data=data, out=out, batches=batches, plots=plots, note=output.note, bar=bar, **engines
         )

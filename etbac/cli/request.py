@@ -61,7 +61,7 @@ OPTIONS = (
     click.option("--dtype", default="fp32", show_default=True, help="Number format: fp32, fp16, bf16 or int8."),
     click.option("--keep-fp32", metavar="IDS", help="Exits whose segments stay in fp32, like 1,last."),
     click.option("--fallback", is_flag=True, help="Segments that the backend refuses run on ONNX Runtime."),
-    click.option("--offline", is_flag=True, help="ONNX Runtime optimises now, for this processor; opens faster."),
+    click.option("--offline", is_flag=True, help="ONNX Runtime optimises graphs now, for this processor."),
     click.option(
         "--dim",
         "dims",

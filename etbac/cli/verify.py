@@ -32,12 +32,7 @@ def cli(output: Output, engine_dir: Path, data: Path | None, engines: Engines) -
     from etbac.verification import verify
     from etbac.verification.chain import TOLERANCE
 
-    with output.progress() as progress:
-
-        def bar(name: str, whole: int) -> Any:
-            task = progress.add_task(name, total=whole)
-            return lambda done: progress.advance(task, done)
-
+    with output.bars() as bar:
         verified = verify(engine_dir, data=data, bar=bar, **engines)
 
     lines = [f"allowed: {TOLERANCE:g} of the output's scale"]

@@ -31,7 +31,7 @@ class EngineOptions:
     `keep_fp32`: exit ids, and `last`, whose segments stay in fp32, as in "1,last". `fallback`: a segment that the
     backend refuses runs on ONNX Runtime instead. `calibration`: real inputs by name from which int8 takes its ranges.
     `dims`: (smallest, usual, largest) of dynamic dimensions beside the batch, by name. `offline`: what ONNX Runtime
-    makes of a source when it loads it is made now, for this processor and version, so that it is opened faster.
+    makes of a source when it loads it is made now, for this processor and version.
     """
 
     backend: str = registry.DEFAULT

@@ -6,6 +6,7 @@ Each head has two parts: `pool`, without parameters (so that pooled features can
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from collections.abc import Mapping
 from typing import Any
 
@@ -19,7 +20,7 @@ GRID = 4
 """Feature maps are averaged to GRID × GRID cells: enough to keep the layout, few enough to keep the head small."""
 
 
-class MlpHead(nn.Module):
+class MlpHead(nn.Module, ABC):
     """Pool, one hidden layer, classifier: features -> logits [B, num_classes]."""
 
     def __init__(self, in_features: int, num_classes: int, hidden: int, dropout: float, norm: bool) -> None:
@@ -29,9 +30,9 @@ class MlpHead(nn.Module):
         self.dropout = nn.Dropout(dropout)
         self.output = nn.Linear(hidden, num_classes)
 
+    @abstractmethod
     def pool(self, features: Tensor) -> Tensor:
         """Features of the block -> [B, in_features]; no parameters."""
-        raise NotImplementedError
 
     def classify(self, pooled: Tensor) -> Tensor:
         """[B, in_features] -> logits [B, num_classes]."""

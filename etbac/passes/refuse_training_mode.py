@@ -23,8 +23,9 @@ class RefuseTrainingMode(ir.passes.InPlacePass):
     def call(self, model: ir.Model) -> ir.passes.PassResult:
         for node in model.graph.all_nodes():
             if _in_training_mode(node):
+                name = node.name or node.outputs[0].name
                 raise UnsupportedModelError(
-                    f"{node.op_type} {node.name or node.outputs[0].name!r} is in training mode, so a sample's answer would depend on the "
+                    f"{node.op_type} {name!r} is in training mode, so a sample's answer would depend on the "
                     "others or on chance. Put the model in evaluation mode (model.eval()) and export it again"
                 )
         return ir.passes.PassResult(model, modified=False)

@@ -15,8 +15,8 @@ class Matrix:
     """Median latencies in milliseconds at the batch sizes that were measured.
 
     `stages`: exit ids in the order of the chain, the last stage's being 0. `stage_ms` [stages, sizes] and `full_ms`
-    [sizes] are float64; `batch_sizes` ascend. `head_ms` and `gather_ms` [stages, sizes], where they were measured: what a
-    stage's head and gate cost, and the gather at its beginning; 0 for the last stage's head and the first's gather.
+    [sizes] are float64; `batch_sizes` ascend. `head_ms` and `gather_ms` [stages, sizes], where they were measured: what
+    a stage's head and gate cost, and the gather at its beginning; 0 for the last stage's head and the first's gather.
     """
 
     stages: tuple[int, ...]

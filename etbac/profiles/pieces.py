@@ -62,7 +62,9 @@ def pieces(chain: Chain) -> Iterator[list[Piece]]:
             for name, model in _models(contract, source):
                 path = Path(scratch, f"{name}.onnx")
                 ir.save(model, path, external_data=f"{name}.bin", size_threshold_bytes=EXTERNAL_FROM)
-                read, given = (tuple(str(v.name) for v in values) for values in (model.graph.inputs, model.graph.outputs))
+                read, given = (
+                    tuple(str(v.name) for v in values) for values in (model.graph.inputs, model.graph.outputs)
+                )
                 with suppress(BackendRefusal):
                     runner = stack.enter_context(backend.load(backend.build(path, options, Path(scratch))))
                     found.append(Piece(name, contract.exit_id, place, runner, inputs, frozenset(read), given))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from itertools import pairwise
 
 import numpy as np
 
@@ -49,7 +50,7 @@ def where_it_bends(latency: Callable[[int], float], last: int) -> tuple[int, ...
 def _bends(sizes: Sequence[int], found: dict[int, float], latency: Callable[[int], float]) -> dict[int, float]:
     """Middle of each gap -> how far a straight line misses it, ÷ its latency."""
     bends = {}
-    for low, high in zip(sizes, sizes[1:], strict=False):
+    for low, high in pairwise(sizes):
         middle = (low + high) // 2
         if middle in (low, high):
             continue

@@ -70,7 +70,9 @@ def test_the_portable_source_is_the_engine(first_segment: Path) -> None:
 
 
 def test_a_dtype_that_it_has_not_is_refused(first_segment: Path) -> None:
-    with pytest.raises(UsageError, match="--dtype bf16: backend onnxruntime has no arithmetic for it; it has fp32, fp16"):
+    with pytest.raises(
+        UsageError, match="--dtype bf16: backend onnxruntime has no arithmetic for it; it has fp32, fp16"
+    ):
         OnnxRuntimeBackend().build(first_segment, BuildOptions(dtype="bf16"), first_segment.parent)
 
 

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from support.two_blocks import INPUTS, make_engine_dir, make_inputs
+from support.two_blocks import make_engine_dir
 
 import etbac
 from etbac.contract import Plan
@@ -113,7 +113,7 @@ def test_engines_are_timed_between_others_and_again_and_again(engines):
     assert len(timing.samples) == min(timing.count, 200)
 
 
-class Interrupted(Exception):
+class StoppedError(Exception):
     """Control-C, as far as a measurement is concerned."""
 
 
@@ -124,9 +124,9 @@ def test_an_interrupted_measurement_goes_on(engines, monkeypatch):
     def stop(done: float) -> None:
         rounds.append(done)
         if len(rounds) == 7:
-            raise Interrupted
+            raise StoppedError
 
-    with pytest.raises(Interrupted):
+    with pytest.raises(StoppedError):
         profiler.profile(engines, batch_sizes=[8], budget_s=60, progress=stop)
     assert EngineDir.open(engines).find("profiles/onnxruntime-cpu-fp32", ".json") is None
 

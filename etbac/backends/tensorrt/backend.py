@@ -10,7 +10,15 @@ from typing import TYPE_CHECKING
 from etbac.backends.interface import MAX_BATCH, Availability, BuildOptions, Engine, Int8Options
 from etbac.backends.tensorrt.build import RECIPE
 from etbac.backends.tensorrt.cuda import first_gpu
-from etbac.backends.tensorrt.flavour import FULL, RTX, Flavour, UnusableError, installed_version, load, require_polygraphy
+from etbac.backends.tensorrt.flavour import (
+    FULL,
+    RTX,
+    Flavour,
+    UnusableError,
+    installed_version,
+    load,
+    require_polygraphy,
+)
 from etbac.errors import EtbacError, UsageError
 
 if TYPE_CHECKING:
@@ -47,9 +55,7 @@ class TensorRtBackend:
         if flavour.portable:
             detail = "builds engines; running them needs an NVIDIA GPU"
             return Availability(True, version, device, detail, flavour.install)
-        return Availability(
-            False, version, device, "building and running engines needs an NVIDIA GPU", flavour.install
-        )
+        return Availability(False, version, device, "building and running engines needs an NVIDIA GPU", flavour.install)
 
     def device(self, dtype: str) -> str:
         if dtype not in DTYPES:
@@ -71,7 +77,9 @@ class TensorRtBackend:
             "compatible": "portable" if self.flavour.portable else "+".join(sorted(_compatible())) or "none",
             "dtype": options.dtype,
             MAX_BATCH: str(options.max_batch),
-            "dims": " ".join(f"{name}={low}:{usual}:{high}" for name, (low, usual, high) in sorted(options.dims.items())),
+            "dims": " ".join(
+                f"{name}={low}:{usual}:{high}" for name, (low, usual, high) in sorted(options.dims.items())
+            ),
         }
 
     def unfit(self, made_for: Mapping[str, str]) -> str | None:

@@ -34,7 +34,9 @@ def build_engine(tools: Tools, source: Path, options: BuildOptions, folder: Path
         try:
             built = tools.poly.EngineBytesFromNetwork(parsed, config, save_timing_cache=cache)()
         except PolygraphyException as error:
-            raise BackendRefusal(f"{_cannot_build(tools, source)}: {tools.log.reason(str(error))}; {WHAT_TO_DO}") from None
+            raise BackendRefusal(
+                f"{_cannot_build(tools, source)}: {tools.log.reason(str(error))}; {WHAT_TO_DO}"
+            ) from None
         return _write(folder, f"{source.stem}.engine", memoryview(built))
 
 
@@ -93,7 +95,7 @@ def _cannot_build(tools: Tools, source: Path) -> str:
 
 
 def _explained(error: Any) -> str:
-    """The sentence in TensorRT's reason, which is often a line of its source; its code where there is none ("false")."""
+    """The sentence in TensorRT's reason, often a line of its source; its code where there is none ("false")."""
     text = " ".join(error.desc().split())
     quoted = re.search('"(.+)"', text)
     sentence = quoted[1] if quoted else re.sub("^.*: (?=[A-Z])", "", text)

@@ -42,8 +42,8 @@ def profile_shapes(inputs: Sequence[Input], options: BuildOptions, file: str) ->
     """The batch is 1 … max_batch, most often max_batch. A later segment, which has `keep`, takes as many of the rows
     of its boundary tensors, which are whole pools of max_batch rows.
 
-    Raises UsageError that names a dimension without a range, BackendRefusal for an input that is read as a shape, unless
-    it is one number and `options.dims` has a range of that name.
+    Raises UsageError that names a dimension without a range, BackendRefusal for an input that is read as a shape,
+    unless it is one number and `options.dims` has a range of that name.
     """
     for name, sizes in options.dims.items():
         if not 1 <= sizes[0] <= sizes[1] <= sizes[2]:

@@ -69,7 +69,7 @@ def tools(flavour: Flavour) -> Tools:
 
     if _BACKEND not in sys.modules:
         config.USE_TENSORRT_RTX = flavour is RTX
-    elif config.USE_TENSORRT_RTX != (flavour is RTX):
+    elif (flavour is RTX) != config.USE_TENSORRT_RTX:
         raise EtbacError(
             f"backend {flavour.name}: Polygraphy serves one flavour of TensorRT in a process, and this one has "
             "the other already; build this one in another process"

@@ -260,7 +260,9 @@ def test_a_portable_engine_runs_on_every_gpu_that_is_young_enough(monkeypatch: p
 def test_an_engine_of_another_version_is_unfit_everywhere(monkeypatch: pytest.MonkeyPatch) -> None:
     backend = TensorRtRtx()
     made = {**backend.made_for(BuildOptions()), "builder": "tensorrt-rtx 1.6.0.10"}
-    assert backend.unfit(made) == f"made by tensorrt-rtx 1.6.0.10, here is {backend.made_for(BuildOptions())['builder']}"
+    assert (
+        backend.unfit(made) == f"made by tensorrt-rtx 1.6.0.10, here is {backend.made_for(BuildOptions())['builder']}"
+    )
     assert str(backend.unfit({})).startswith("made by an unknown builder")
 
 

@@ -70,7 +70,7 @@ def test_further_dynamic_dimensions_have_the_ranges_asked_for(tokens: Path, tmp_
     assert TensorRtRtx().build(tokens, options, tmp_path).path.exists()
 
 
-@pytest.mark.parametrize("given, missing", [({}, "length"), ({"length": (1, 2, 3)}, "span")])
+@pytest.mark.parametrize(("given", "missing"), [({}, "length"), ({"length": (1, 2, 3)}, "span")])
 def test_a_dimension_without_a_range_is_named(
     tokens: Path, tmp_path: Path, given: dict[str, tuple[int, int, int]], missing: str
 ) -> None:
@@ -80,7 +80,7 @@ def test_a_dimension_without_a_range_is_named(
 
 @pytest.mark.parametrize("sizes", [(0, 1, 2), (3, 2, 4), (1, 5, 4)])
 def test_ranges_out_of_order_are_refused(tokens: Path, tmp_path: Path, sizes: tuple[int, int, int]) -> None:
-    with pytest.raises(UsageError, match="dimension 'length': .* is not a smallest, a usual and a largest size"):
+    with pytest.raises(UsageError, match=r"dimension 'length': .* is not a smallest, a usual and a largest size"):
         TensorRtRtx().build(tokens, BuildOptions(dims={"length": sizes}), tmp_path)
 
 

@@ -13,7 +13,6 @@ from etbac.passes.gates.max_prob import MaxProb
 from etbac.passes.model_passes import PassOptions, model_passes
 from etbac.passes.split import split_at_exits
 
-
 ON_AXIS_1 = {
     "batch": "(float[3, batch] x) => (float[3, batch] exit_1, float[3, batch] y) { exit_1 = Neg(x) y = Abs(x) }",
     "another name": "(float[3, N] x) => (float[3, N] exit_1, float[3, N] y) { exit_1 = Neg(x) y = Abs(x) }",

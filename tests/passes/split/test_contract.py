@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import numpy as np
 import onnx
 import onnx_ir as ir
 import pytest
@@ -20,7 +19,7 @@ from support.split_cases import (
 )
 
 from etbac.errors import UnsupportedModelError
-from etbac.passes.split import explain, naive_boundary_bytes, split_at_exits
+from etbac.passes.split import split_at_exits
 
 
 def test_values_without_a_batch_are_handed_on_whole() -> None:

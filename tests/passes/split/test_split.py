@@ -2,25 +2,19 @@
 
 from __future__ import annotations
 
-import numpy as np
-import onnx
-import onnx_ir as ir
 import pytest
 from support.split_cases import (
     bert,
     carried,
     check_split,
-    cut,
     exit_model,
-    from_proto,
     gated,
     operators,
     vectors,
     weights,
 )
 
-from etbac.errors import UnsupportedModelError
-from etbac.passes.split import explain, naive_boundary_bytes, split_at_exits
+from etbac.passes.split import explain, naive_boundary_bytes
 
 
 def test_residual_network_hands_on_one_tensor() -> None:
