@@ -18,7 +18,7 @@ from benchmarks.zoo.memory import resident_bytes
 from etbac.backends import registry
 from etbac.backends.interface import Engine
 from etbac.engine_dir import EngineDir
-from etbac.runtime.chain import Chain
+from etbac.runtime.chain import Chain, load
 from etbac.runtime.inputs import tile
 
 EXITS = (3, 7, 10, 13)
@@ -32,8 +32,8 @@ def opening() -> Row:
     offline = resnet50_offline(EXITS)
     ways: dict[str, Callable[[], Any]] = {
         "full": lambda: _full(plain),
-        "portable": lambda: Chain(EngineDir.open(plain.path)),
-        "offline": lambda: Chain(EngineDir.open(offline.path)),
+        "portable": lambda: load(plain.path),
+        "offline": lambda: load(offline.path),
     }
     seconds: dict[str, list[float]] = {name: [] for name in ways}
     rng = np.random.default_rng(0)

@@ -1,15 +1,16 @@
-"""Opening an engine directory: nothing in it is used before it has been compared with what was built."""
+"""Opening an engine directory: nothing in it is run before all of it has been compared with what was built."""
 
 from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 import numpy.typing as npt
@@ -18,8 +19,10 @@ from etbac.contract import SCHEMA_VERSION, Manifest, Plan
 from etbac.engine_dir import names, sealed
 from etbac.engine_dir.engine_set import SCHEMA_VERSION as SET_SCHEMA_VERSION
 from etbac.engine_dir.engine_set import EngineSet
-from etbac.errors import EngineDirError
+from etbac.errors import EngineDirError, EtbacError
 
+T = TypeVar("T")
+WEIGHTS = ".bin"
 _BLOCK = 1 << 20
 
 
@@ -38,16 +41,33 @@ class EngineDir:
         commands read (the full model, profiles) is checked by `check` when they do.
         """
         path = Path(path)
-        data = read_manifest_bytes(path)
-        try:
-            engine_dir = EngineDir(path, parse_manifest(data, path))
-            engine_dir.check_all(engine_dir._needed_to_run())
+
+        def opened() -> EngineDir:
+            with EngineDir.opening(path) as engine_dir:
+                return engine_dir
+
+        return unless_rebuilt(path, opened)
+
+    @staticmethod
+    @contextmanager
+    def opening(path: Path) -> Iterator[EngineDir]:
+        """As `open`, with the weights, which take the longest, compared while the caller loads engines.
+
+        Leaving waits for them: what was loaded is only to be run afterwards. Where they differ, that is the error
+        raised, whatever the caller met with.
+        """
+        engine_dir = EngineDir(path, parse_manifest(read_manifest_bytes(path), path))
+        needed = engine_dir._needed_to_run()
+        weights = [name for name in needed if name.endswith(WEIGHTS)]
+        with ThreadPoolExecutor() as pool:
+            compared = [pool.submit(engine_dir.check, name) for name in weights]
+            engine_dir.check_all(name for name in needed if name not in weights)
             read_readings(path)
-        except EngineDirError:
-            if read_manifest_bytes(path) != data:  # another command has just put a new chain in place
-                return EngineDir.open(path)
-            raise
-        return engine_dir
+            try:
+                yield engine_dir
+            finally:
+                for each in compared:
+                    each.result()
 
     @cached_property
     def plan(self) -> Plan | None:
@@ -151,6 +171,17 @@ class EngineDir:
     def _needed_to_run(self) -> list[str]:
         plan = [] if self.manifest.plan is None else [self.manifest.plan]
         return [name for name in self.manifest.files if names.in_root(name) and name != self.manifest.full] + plan
+
+
+def unless_rebuilt(path: Path, attempt: Callable[[], T]) -> T:
+    """What `attempt` gives, made again if it failed while another command rebuilt the directory."""
+    data = read_manifest_bytes(path)
+    try:
+        return attempt()
+    except EtbacError:
+        if read_manifest_bytes(path) == data:
+            raise
+        return unless_rebuilt(path, attempt)
 
 
 def read_manifest_bytes(path: Path) -> bytes:

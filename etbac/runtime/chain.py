@@ -16,7 +16,7 @@ import numpy.typing as npt
 from etbac.backends import registry
 from etbac.backends.interface import Array, Engine, Runner, Tensor
 from etbac.contract import FULL_MODEL_ID
-from etbac.engine_dir import EngineDir
+from etbac.engine_dir import EngineDir, unless_rebuilt
 from etbac.errors import EtbacError
 from etbac.runtime import inputs as checking
 from etbac.runtime.exits import ALWAYS, NEVER, Thresholds, check_forced, resolve
@@ -34,8 +34,15 @@ def load(path: Path | str, backend: str | None = None, dtype: str | None = None,
     for a directory that is missing, incomplete, changed or of another schema version, and EtbacError for engines that
     were asked for and cannot run here.
     """
-    engine_dir = EngineDir.open(path)
-    return Chain(engine_dir, select(engine_dir, backend, dtype, trust))
+
+    def loaded() -> Chain:
+        with ExitStack() as stack:
+            with EngineDir.opening(Path(path)) as engine_dir:
+                chain = stack.enter_context(Chain(engine_dir, select(engine_dir, backend, dtype, trust)))
+            stack.pop_all()
+        return chain
+
+    return unless_rebuilt(Path(path), loaded)
 
 
 class Chain:

@@ -7,13 +7,13 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from support.two_blocks import EXITS, make_inputs, make_weights, reference
+from support.two_blocks import EXITS, make_engine_dir, make_inputs, make_weights, reference
 
 import etbac
 from etbac.contract import Plan
 from etbac.engine_dir import write_plan
-from etbac.errors import EtbacError, InputError, UsageError
-from etbac.runtime.chain import Chain
+from etbac.errors import EngineDirError, EtbacError, InputError, UsageError
+from etbac.runtime.chain import Chain, load
 from etbac.runtime.results import Result, StageRun
 
 IDS = (*EXITS, 0)
@@ -167,3 +167,32 @@ def test_a_closed_chain_says_so(engines: Path) -> None:
     for answer in (chain.run, chain.run_all, chain.full):
         with pytest.raises(EtbacError, match="closed"):
             answer(make_inputs(1))
+
+
+@pytest.mark.parametrize("how", ["changed", "truncated", "missing"])
+def test_weights_that_differ_are_the_error_whatever_loading_met_with(tmp_path: Path, how: str) -> None:
+    path = make_engine_dir(tmp_path / "engines").path
+    (weights,) = path.glob("weights.*.bin")
+    content = weights.read_bytes()
+    if how == "missing":
+        weights.unlink()
+    else:
+        weights.write_bytes(content[:10] if how == "truncated" else content[:-1] + bytes([content[-1] ^ 1]))
+    with pytest.raises(EngineDirError, match=rf"{weights.name} (has changed|is missing).*Rebuild with"):
+        load(path)
+
+
+def test_a_directory_that_is_rebuilt_while_it_is_opened_is_opened_again(tmp_path: Path, monkeypatch) -> None:
+    path = make_engine_dir(tmp_path / "engines").path
+    real, rebuilt = Chain.__init__, []
+
+    def slow(chain: Chain, *arguments: object) -> None:
+        if not rebuilt:
+            rebuilt.append(make_engine_dir(path, seed=1))
+        real(chain, *arguments)
+
+    monkeypatch.setattr(Chain, "__init__", slow)
+    inputs = make_inputs(4)
+    with load(path) as chain:
+        expected = reference(make_weights(seed=1), inputs).answers[-1]
+        np.testing.assert_allclose(chain.run(inputs).prediction, expected, rtol=1e-4, atol=1e-5)
