@@ -64,7 +64,7 @@ def demo(int8: bool = False) -> EngineDir:
     if int8:
         fit = load_set(checkpoint, "fit").inputs
         engines = EngineOptions(dtype="int8", calibration={name: array[:CALIBRATION] for name, array in fit.items()})
-    return _compiled("demo", Subject(load_model(path), samples), (1, 3, 7, 12), engines)
+    return _compiled("demo", Subject(load_model(path), samples), (3, 7, 12), engines)
 
 
 def demo_checkpoint() -> Path:
