@@ -2,6 +2,11 @@
 
 from __future__ import annotations
 
+import os
+
 import onnxruntime  # noqa: F401
 
 pytest_plugins = ["support.finished"]
+
+# It would come before the folders that tests name.
+os.environ.pop("ETBAC_DATA", None)
