@@ -27,6 +27,8 @@ PRIOR = 2.0
 """Ranks that each interval is taken to have had before the first."""
 EVERY = 250
 """Samples after which a new bet begins."""
+MOST = 64
+"""Bets at a time."""
 
 Counts = npt.NDArray[np.int64]
 Floats = npt.NDArray[np.float64]
@@ -91,53 +93,83 @@ class Monitor:
 
     def update(self, place: npt.ArrayLike, confidence: npt.ArrayLike) -> bool:
         """Take more answers in their order; whether there has been an alarm."""
-        for each in hardness(place, confidence).tolist():
-            self.log_most = max(self.log_most, self._bets.take(self._rank(each)))
-            self.seen += 1
+        left = np.minimum(hardness(place, confidence), len(self._counts) - 1)
+        while len(left):
+            part, left = np.split(left, [self._bets.room])
+            self.log_most = max(self.log_most, float(self._bets.take(self._ranks(part)).max()))
+            self.seen += len(part)
         return self.alarm
 
-    def _rank(self, each: int) -> float:
-        """The share of harder samples among all so far, ties at random: uniform if they are exchangeable."""
-        each = min(each, len(self._counts) - 1)
-        self._counts[each] += 1
-        harder, same = self._counts[each + 1 :].sum(), self._counts[each]
-        return float((harder + self._rng.random() * same) / self._counts.sum())
+    def _ranks(self, part: Counts) -> Floats:
+        """The share of harder samples among all up to each, ties at random: uniform if they are exchangeable."""
+        not_easier = self._counts[::-1].cumsum()[::-1]
+        harder = (not_easier - self._counts)[part] + _so_far(part > part[:, None])
+        same = self._counts[part] + _so_far(part == part[:, None])
+        ranks: Floats = (harder + self._rng.random(len(part)) * same) / (not_easier[0] + np.arange(1, len(part) + 1))
+        self._counts += np.bincount(part, minlength=len(self._counts))
+        return ranks
 
 
 class _Bets:
-    """Bets on where ranks fall, one more every EVERY ranks; the j-th has 1 ÷ (j · (j + 1)) of the capital."""
+    """Bets on where ranks fall, one more every EVERY ranks: the j-th gets 1 ÷ (j + 1) of the cash.
+
+    With more than MOST, the one that is worth least is closed and adds to the cash: what all are worth stays the same,
+    so the whole is still a martingale, and a rank costs the same however long the stream.
+    """
 
     def __init__(self) -> None:
         self._taken = 0
+        self._log_cash = 0.0
         self._hits = np.zeros((0, ODDS))
         self._log_worth = np.zeros(0)
-        self._log_share = np.zeros(0)
 
     def to_json(self) -> dict[str, Any]:
-        return {"taken": self._taken, "hits": self._hits.tolist(), "log_worth": self._log_worth.tolist()}
+        bets = {"hits": self._hits.tolist(), "log_worth": self._log_worth.tolist()}
+        return {"taken": self._taken, "log_cash": self._log_cash} | bets
 
     @staticmethod
     def from_json(data: Mapping[str, Any]) -> _Bets:
         bets = _Bets()
-        bets._taken, bets._log_worth = data["taken"], np.array(data["log_worth"], np.float64)
+        bets._taken, bets._log_cash = data["taken"], data["log_cash"]
         bets._hits = np.array(data["hits"], np.float64).reshape(-1, ODDS)
-        numbers = np.arange(1, len(bets._log_worth) + 1)
-        bets._log_share = -np.log(numbers * (numbers + 1.0))
+        bets._log_worth = np.array(data["log_worth"], np.float64)
         return bets
 
-    def take(self, rank: float) -> float:
-        """Settle the bets on one rank; the logarithm of what all are worth then."""
-        if self._taken % EVERY == 0:
-            number = len(self._log_worth) + 1
-            self._hits = np.vstack([self._hits, np.full((1, ODDS), PRIOR)])
-            self._log_worth = np.append(self._log_worth, 0.0)
-            self._log_share = np.append(self._log_share, -math.log(number * (number + 1)))
-        self._taken += 1
-        interval = min(int(rank * ODDS), ODDS - 1)
-        self._log_worth += np.log(ODDS * self._hits[:, interval] / self._hits.sum(axis=1))
-        self._hits[:, interval] += 1
-        unspent = 1 / (len(self._log_share) + 1)
-        return float(np.logaddexp.reduce([*(self._log_share + self._log_worth), math.log(unspent)]))
+    @property
+    def room(self) -> int:
+        """How many ranks can be taken at once: until the next bet begins."""
+        return EVERY - self._taken % EVERY
+
+    def take(self, ranks: Floats) -> Floats:
+        """Settle the bets on at most `room` ranks; the logarithm of what all are worth after each."""
+        if self.room == EVERY:
+            self._begin()
+        interval = np.minimum((ranks * ODDS).astype(np.int64), ODDS - 1)
+        hits = self._hits[:, interval] + _so_far(interval == interval[:, None]) - 1
+        all_hits = self._hits.sum(axis=1, keepdims=True) + np.arange(len(ranks))
+        steps = np.column_stack([self._log_worth, np.log(ODDS * hits / all_hits)])
+        worth = steps.cumsum(axis=1)[:, 1:]
+        self._taken += len(ranks)
+        self._hits += np.bincount(interval, minlength=ODDS)
+        self._log_worth = worth[:, -1].copy()
+        together: Floats = np.logaddexp.reduce(worth, axis=0, initial=self._log_cash)
+        return together
+
+    def _begin(self) -> None:
+        number = self._taken // EVERY + 1
+        if len(self._log_worth) == MOST:
+            least = int(self._log_worth.argmin())
+            self._log_cash = float(np.logaddexp(self._log_cash, self._log_worth[least]))
+            self._hits, self._log_worth = np.delete(self._hits, least, axis=0), np.delete(self._log_worth, least)
+        self._hits = np.vstack([self._hits, np.full((1, ODDS), PRIOR)])
+        self._log_worth = np.append(self._log_worth, self._log_cash - math.log(number + 1))
+        self._log_cash += math.log(number / (number + 1))
+
+
+def _so_far(pairs: npt.NDArray[np.bool_]) -> Counts:
+    """[rows]: how many in a row, those after the row's own place left out."""
+    counts: Counts = (pairs & np.tri(len(pairs), dtype=np.bool_)).sum(axis=1)
+    return counts
 
 
 @dataclass

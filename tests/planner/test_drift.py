@@ -1,11 +1,14 @@
 from __future__ import annotations
 
+import json
+import math
+
 import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from etbac.planner.drift import BINS, LEVEL, Audit, Monitor, hardness, reference_counts
+from etbac.planner.drift import BINS, EVERY, LEVEL, MOST, ODDS, PRIOR, Audit, Monitor, hardness, reference_counts
 
 STAGES = 4
 
@@ -51,23 +54,68 @@ def test_an_alarm_stays():
     assert monitor.seen == 4_000
 
 
-@given(st.lists(st.integers(1, 40), min_size=1, max_size=6), st.integers(0, 5))
-def test_how_a_stream_comes_in_parts_changes_nothing(parts: list[int], seed: int):
-    place, confidence = stream(sum(parts), seed)
-    whole, split = Monitor(REFERENCE), Monitor(REFERENCE)
+@given(st.lists(st.integers(0, 400), min_size=1, max_size=6), st.integers(0, 5), st.sampled_from([0.0, 1.0]))
+def test_a_stream_in_any_parts_is_as_in_one_and_as_sample_by_sample(parts: list[int], seed: int, harder: float):
+    place, confidence = stream(sum(parts), seed, harder)
+    whole, split = Monitor(REFERENCE, seed=seed), Monitor(REFERENCE, seed=seed)
     whole.update(place, confidence)
     for start, rows in zip(np.cumsum([0, *parts]), parts, strict=False):
         split.update(place[start : start + rows], confidence[start : start + rows])
-    assert (whole.evidence, whole.seen) == (split.evidence, split.seen)
+    assert_same_state(whole, split)
+    assert whole.log_most == pytest.approx(log_most_of_a_plain_loop(hardness(place, confidence), seed), abs=1e-9)
 
 
-def test_the_bet_is_fair():
-    """Under uniform ranks what it is worth has the mean 1 at a fixed time: it is a martingale."""
-    worth = []
-    for seed in range(400):
-        bets = Monitor(REFERENCE, seed=seed)
-        worth.append(np.exp([bets._bets.take(rank) for rank in np.random.default_rng(seed).random(60)][-1]))
-    assert abs(np.mean(worth) - 1) < 4 * np.std(worth) / np.sqrt(len(worth))
+def assert_same_state(one: Monitor, other: Monitor) -> None:
+    ours, theirs = one.to_json(), other.to_json()
+    assert ours["counts"] == theirs["counts"]
+    assert ours["bets"]["hits"] == theirs["bets"]["hits"]
+    assert ours["bets"]["log_worth"] == pytest.approx(theirs["bets"]["log_worth"], abs=1e-9)
+    assert one.log_most == pytest.approx(other.log_most, abs=1e-9)
+    assert one.seen == other.seen
+
+
+def log_most_of_a_plain_loop(samples: np.ndarray, seed: int) -> float:
+    """What the module says in words, sample by sample."""
+    counts, rng, bets, most = list(REFERENCE), np.random.default_rng(seed), [], 0.0
+    for taken, each in enumerate(samples.tolist()):
+        counts[each] += 1
+        rank = (sum(counts[each + 1 :]) + rng.random() * counts[each]) / sum(counts)
+        if taken % EVERY == 0:
+            number = len(bets) + 1
+            bets.append([1 / (number * (number + 1)), [PRIOR] * ODDS])
+        for bet in bets:
+            hits = bet[1]
+            bet[0] *= ODDS * hits[int(rank * ODDS)] / sum(hits)
+            hits[int(rank * ODDS)] += 1
+        most = max(most, math.log(sum(worth for worth, _ in bets) + 1 / (len(bets) + 1)))
+    return most
+
+
+def test_a_monitor_goes_on_from_its_state():
+    first = Monitor(REFERENCE)
+    first.update(*stream(700, 1, 0.3))
+    second = Monitor.from_json(json.loads(json.dumps(first.to_json())))
+    assert_same_state(first, second)
+    assert second.update(*stream(1_000, 2, 1.0))
+
+
+@pytest.mark.parametrize("taken", [EVERY * 3, EVERY * 3 + 7, EVERY * (MOST + 2)])
+def test_the_bet_is_fair(taken: int):
+    """Whatever came before, over equally likely intervals of the next rank it keeps its worth: it is a martingale.
+
+    Also when a bet begins, and when one is closed for it.
+    """
+    monitor = Monitor(REFERENCE)
+    monitor.update(*stream(taken, 3, 0.02))
+    bets = monitor._bets.to_json()
+    before = np.exp(bets["log_cash"]) + np.exp(bets["log_worth"]).sum()
+    after = []
+    for interval in range(ODDS):
+        at = Monitor.from_json(monitor.to_json())._bets
+        after.append(np.exp(at.take(np.array([(interval + 0.5) / ODDS])))[0])
+    assert len(bets["log_worth"]) <= MOST
+    assert np.ptp(after) > 0
+    assert np.mean(after) == pytest.approx(before, rel=1e-9)
 
 
 @pytest.mark.parametrize("share", [0.0, 0.01, 0.2, 1.0])
