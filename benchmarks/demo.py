@@ -241,16 +241,21 @@ def shares(chain: Chain, inputs: Mapping[str, Any]) -> str:
 
 def against_matrix(chain: Chain, inputs: Mapping[str, Any], batches: int = 300) -> float:
     """Chain ÷ Σ of its engines' medians at the sizes that each had, measured before and after: the median batch."""
-    before = measure_chain(chain, MATRIX_SIZES, MATRIX_SECONDS).matrix.stages_at(BATCH)
+    before = engines_at(chain)
     timed = []
     for batch in random_batches(inputs, BATCH, batches, seed=1):
         sizes: list[StageRun] = []
         begin = time.perf_counter()
         chain.run(batch, trace=sizes)
         timed.append(((time.perf_counter() - begin) * 1e3, sizes))
-    after = measure_chain(chain, MATRIX_SIZES, MATRIX_SECONDS).matrix.stages_at(BATCH)
-    matrix = (before + after) / 2
+    matrix = (before + engines_at(chain)) / 2
     return float(np.median([ms / sum(matrix[run.stage, run.rows] for run in sizes) for ms, sizes in timed]))
+
+
+def engines_at(chain: Chain) -> npt.NDArray[np.float64]:
+    """[stages, size]: milliseconds at every size that a stage may run."""
+    matrix = measure_chain(chain, MATRIX_SIZES, MATRIX_SECONDS).matrix
+    return matrix.at(matrix.stage_ms, chain.manifest.max_batch)
 
 
 def judge_race(recipe: Recipe, timings: Timings, right: Mapping[str, Bools], full: str, static: str) -> list[Measure]:

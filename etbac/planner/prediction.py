@@ -42,8 +42,8 @@ def rebuilt_latency(matrix: Matrix, batch: int, survivors: npt.ArrayLike, used: 
     if matrix.head_ms is None or matrix.gather_ms is None:
         return spared
     reach = np.asarray(survivors, np.float64)
-    heads = np.diag(matrix.at(matrix.head_ms[:-1], batch) @ binomial_weights(batch, reach[:-1]))
-    gathers = np.diag(matrix.at(matrix.gather_ms[1:], batch) @ binomial_weights(batch, reach[1:]))
+    heads = np.diag(matrix.padded_at(matrix.head_ms, batch)[:-1] @ binomial_weights(batch, reach[:-1]))
+    gathers = np.diag(matrix.padded_at(matrix.gather_ms, batch)[1:] @ binomial_weights(batch, reach[1:]))
     return spared - float(((heads + gathers) * ~np.asarray(used, bool)).sum())
 
 

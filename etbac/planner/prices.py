@@ -46,7 +46,7 @@ class Prices:
         stages = matrix.stages_at(batch) @ weights
         if matrix.head_ms is None or matrix.gather_ms is None:
             return Prices.whole(stages)
-        heads, gathers = matrix.at(matrix.head_ms, batch) @ weights, matrix.at(matrix.gather_ms, batch) @ weights
+        heads, gathers = (matrix.padded_at(each, batch) @ weights for each in (matrix.head_ms, matrix.gather_ms))
         return Prices(_merged(stages - heads - gathers), heads[:-1], gathers[1:])
 
     @property

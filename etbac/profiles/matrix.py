@@ -9,6 +9,9 @@ import numpy.typing as npt
 
 Floats = npt.NDArray[np.float64]
 
+WORTH_PADDING = 0.05
+"""Share of a stage's latency that a larger batch must spare: less may be noise."""
+
 
 @dataclass(frozen=True)
 class Matrix:
@@ -33,8 +36,28 @@ class Matrix:
             raise ValueError("full_ms needs one figure a batch size, and batch sizes must ascend")
 
     def stages_at(self, largest: int) -> Floats:
-        """[stages, largest + 1]: each stage at batch sizes 0 (costs nothing: it does not run) to `largest`."""
-        return self.at(self.stage_ms, largest)
+        """[stages, largest + 1]: each stage when 0 (costs nothing: it does not run) to `largest` rows reach it."""
+        return self.padded_at(self.stage_ms, largest)
+
+    def padded_at(self, rows: Floats, largest: int) -> Floats:
+        """[stages, largest + 1]: a figure of each stage when 0 to `largest` rows reach it, padded as it is to be."""
+        each = self.at(rows, max(largest, self.batch_sizes[-1]))
+        return np.take_along_axis(each, self.padded(largest), axis=1)
+
+    def padded(self, largest: int) -> npt.NDArray[np.int64]:
+        """[stages, largest + 1]: how many rows each stage is to run when 0 to `largest` reach it.
+
+        The size above that is fastest, where it was measured and spares more than `WORTH_PADDING`; else just as many.
+        The first stage runs what the chain is given.
+        """
+        reach, measured = np.arange(largest + 1), np.array(self.batch_sizes)
+        above = np.minimum(np.searchsorted(measured, reach), len(measured) - 1)
+        rows = np.tile(reach, (len(self.stages), 1))
+        for row, latency in zip(rows[1:], self.stage_ms[1:], strict=True):
+            fastest = np.array([k + latency[k:].argmin() for k in range(len(measured))])[above]
+            spares = latency[fastest] < (1 - WORTH_PADDING) * self._at(latency, reach)
+            row[spares] = np.maximum(measured[fastest], reach)[spares]
+        return rows
 
     def at(self, rows: Floats, largest: int) -> Floats:
         """[rows, largest + 1]: rows that were measured at `batch_sizes`, at batch sizes 0 to `largest`."""

@@ -30,3 +30,28 @@ def test_rows_and_sizes_must_fit():
         Matrix((3, 0), (2, 4), MATRIX.stage_ms, MATRIX.full_ms)
     with pytest.raises(ValueError):
         Matrix((3, 0), (4, 2, 8), MATRIX.stage_ms, MATRIX.full_ms)
+
+
+def test_a_stage_is_padded_to_the_size_above_that_is_fastest_if_it_spares_enough():
+    #             1     2     4    8   16
+    fast_at_8 = [9.0, 5.0, 4.15, 4.0, 9.0]
+    table = Matrix((3, 7, 0), (1, 2, 4, 8, 16), np.array([fast_at_8] * 3), np.ones(5))
+    rows = table.padded(18)
+    np.testing.assert_array_equal(rows[0], range(19))  # takes what the chain is given
+    # 4 rows take 4.15 ms: 8 spare less than a twentieth
+    np.testing.assert_array_equal(rows[1], [0, 8, 8, 8, *range(4, 19)])
+    np.testing.assert_allclose(table.stages_at(4)[2], [0, 4, 4, 4, 4.15])
+    assert table.chain_at([4, 3, 1]) == pytest.approx(4.15 + (5 + 4.15) / 2 + 9)
+
+
+latencies = st.lists(st.floats(0.1, 10), min_size=8, max_size=8)
+
+
+@given(latencies, st.integers(0, 20))
+def test_padding_never_costs_and_what_is_padded_is_padded_no_further(each, largest):
+    table = Matrix((3, 0), (1, 2, 5, 8), np.reshape(each, (2, 4)), np.ones(4))
+    rows, raw = table.padded(largest), table.at(table.stage_ms, 20)
+    assert (rows >= np.arange(largest + 1)).all()
+    assert (table.stages_at(largest) <= raw[:, : largest + 1]).all()
+    again = table.padded(20)
+    np.testing.assert_array_equal(np.take_along_axis(again, rows, axis=1), rows)
