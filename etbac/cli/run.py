@@ -10,7 +10,7 @@ import click
 from etbac.cli import answers
 from etbac.cli.common import Engines, Output, engine_dir_option, standard, which_engines
 from etbac.engine_dir import clear_leftovers
-from etbac.errors import UsageError
+from etbac.errors import EngineDirError, UsageError
 from etbac.runtime.certificate import standing
 from etbac.runtime.chain import Chain, load
 from etbac.runtime.exits import Thresholds
@@ -75,10 +75,16 @@ def cli(
         source = open_source(chain.engine_dir, path)
         result, seconds = run_batches(chain, source, batch_size or chain.manifest.max_batch, thresholds)
         certified = standing(chain, thresholds)
+        from_elsewhere = chain.plan is not None and not _profiled_here(chain)
     if chain.note:
         output.note(chain.note)
     if chain.plan is None and thresholds is None:
         output.note(NO_PLAN)
+    if from_elsewhere:
+        output.note(
+            f"no profile of {chain.backend}-{chain.device}-{chain.dtype} on this machine: the plan's exits and sizes, "
+            "and the latency that it predicts, may be another's; run `etbac profile`"
+        )
     if note := source.note():
         output.note(note)
     if target is not None:
@@ -96,6 +102,15 @@ def cli(
         answers.latency_line(latency, len(seconds)),
         answers.certificate_line(certified),
     )
+
+
+def _profiled_here(chain: Chain) -> bool:
+    from etbac.profiles.stored import read
+
+    try:
+        return read(chain) is not None
+    except EngineDirError:  # it has changed, or a new one is being written
+        return False
 
 
 def run_batches(

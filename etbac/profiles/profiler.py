@@ -16,13 +16,13 @@ import numpy.typing as npt
 from etbac.backends import registry
 from etbac.backends.interface import Array, Tensor
 from etbac.contract import FULL_MODEL_ID
-from etbac.engine_dir import EngineDir, write_profile
-from etbac.profiles.device import describe, machine_id, same_machine
+from etbac.profiles.device import describe, machine_id
 from etbac.profiles.matrix import Matrix
 from etbac.profiles.partial import Partial
 from etbac.profiles.pieces import Piece, pieces
 from etbac.profiles.profile import ChainTiming, Profile, Row
 from etbac.profiles.sizes import check_sizes, powers_of_two, where_it_bends
+from etbac.profiles.stored import hashes, read, write
 from etbac.profiles.timer import Timing, measure, steady
 from etbac.runtime.chain import Chain, load
 from etbac.runtime.exits import NEVER
@@ -98,25 +98,6 @@ def find_or_make(chain: Chain, note: Callable[[str], None]) -> Profile:
     return measured
 
 
-def read(chain: Chain) -> Profile | None:
-    """The profile in the engine directory, if it is of these very engines on a machine like this one, and has all
-    that this version of etbac measures."""
-    data = chain.engine_dir.read_profile(f"{chain.backend}-{chain.device}-{chain.dtype}-{machine_id()}")
-    if data is None:
-        return None
-    try:
-        found = Profile.from_json(data)
-    except KeyError:
-        return None
-    same_engines = (found.segments, found.full) == _hashes(chain)
-    return found if same_engines and same_machine(found.machine) else None
-
-
-def write(engine_dir: EngineDir, measured: Profile) -> None:
-    """Keep a profile in the engine directory, as JSON and as CSV, beside those of other machines."""
-    write_profile(engine_dir, measured.file, measured.to_json_text(), measured.to_csv_text())
-
-
 def measure_chain(
     chain: Chain,
     batch_sizes: Sequence[int],
@@ -166,7 +147,7 @@ def measure_chain(
             for name, exit_id in names.items()
         )
 
-    segments, full = _hashes(chain)
+    segments, full = hashes(chain)
     measured = Profile(
         backend=chain.backend,
         device=chain.device,
@@ -258,10 +239,3 @@ def _sizes_had(chain: Chain, batch: Mapping[str, Array], exit_at: npt.NDArray[np
 
 def _chain_timing(matrix: Matrix, way: str, sizes: tuple[int, ...], timing: Timing) -> ChainTiming:
     return ChainTiming(way, sizes[0], sizes, timing, matrix.chain_at(sizes))
-
-
-def _hashes(chain: Chain) -> tuple[tuple[str, ...], str]:
-    """SHA-256 of the files measured: the segments' engines and the full model."""
-    path, files = chain.engine_dir.path, chain.manifest.files
-    engines = (engine.path.relative_to(path).as_posix() for engine in chain.selection.engines)
-    return tuple(files[name] for name in engines), files[chain.selection.full_file]

@@ -20,7 +20,7 @@ from etbac.planner.collect import passes
 from etbac.planner.race import CHAIN, FULL, WARM_UP, race
 from etbac.planner.samples import SampleSet, load_recorded, read_npz
 from etbac.planner.statistics import ExitStatistics
-from etbac.profiles import profiler
+from etbac.profiles import stored
 from etbac.profiles.device import describe
 from etbac.profiles.profile import Profile
 from etbac.profiles.race import Timings
@@ -98,7 +98,7 @@ def collect(
         machine=describe(registry.get(chain.backend).available().version),
         plan=plan,
         standing=standing(chain),
-        profile=profiler.read(chain) or "There is no profile of these engines on this machine: run etbac profile.",
+        profile=stored.read(chain) or "There is no profile of these engines on this machine: run etbac profile.",
         batch=batch,
         timed_on=timed_on,
         timings=race(chain, timed, batch, batches, bar("latency", batches + WARM_UP)),

@@ -18,6 +18,7 @@ from support.two_blocks import make_engine_dir, make_inputs, make_weights, refer
 from etbac.cli.main import cli
 from etbac.contract import Plan
 from etbac.engine_dir import EngineDir, write_plan
+from etbac.profiles.profiler import profile
 
 NAME = "onnxruntime-cpu-fp32"
 
@@ -131,6 +132,28 @@ def test_a_certificate_counts_only_for_what_it_was_made_with(
     assert found["certified"] is (reason is None)
     assert reason is None or reason in found["reason"]
     assert found["precision"] == 0.99
+
+
+def test_a_plan_without_a_profile_of_this_machine_is_said(tmp_path: Path) -> None:
+    engine_dir = make_engine_dir(tmp_path / "engines")
+    assert "no profile" not in run(engine_dir.path).stderr  # nor is there a plan
+    write_plan(engine_dir, NAME, certified_plan(engine_dir))
+    said = run(engine_dir.path)
+    assert said.exit_code == 0
+    assert said.stderr.count("no profile of onnxruntime-cpu-fp32 on this machine") == 1
+    assert "run `etbac profile`" in said.stderr
+    profile(engine_dir.path, batch_sizes=[1], budget_s=0.01)
+    assert run(engine_dir.path).stderr == ""
+
+
+def test_a_profile_that_was_damaged_counts_as_none(tmp_path: Path) -> None:
+    engine_dir = make_engine_dir(tmp_path / "engines")
+    write_plan(engine_dir, NAME, certified_plan(engine_dir))
+    profile(engine_dir.path, batch_sizes=[1], budget_s=0.01)
+    (file,) = engine_dir.path.glob("profiles/*.json")
+    file.write_text("{}")
+    said = run(engine_dir.path)
+    assert (said.exit_code, "no profile" in said.stderr) == (0, True)
 
 
 def test_an_uncertified_plan_gives_its_own_reason(tmp_path: Path) -> None:
@@ -280,11 +303,14 @@ def test_a_directory_that_is_not_whole_is_refused(engines: Path, tmp_path: Path,
     assert "etbac compile" in result.stderr
 
 
-def test_run_imports_neither_torch_nor_onnx(engines: Path) -> None:
+def test_run_imports_neither_torch_nor_onnx(tmp_path: Path) -> None:
+    engine_dir = make_engine_dir(tmp_path / "engines")
+    write_plan(engine_dir, NAME, certified_plan(engine_dir))
+    profile(engine_dir.path, batch_sizes=[1], budget_s=0.01)
     code = f"""
 import sys
 from etbac.cli.main import cli
-cli(["run", "--engine-dir", {str(engines)!r}], standalone_mode=False)
+cli(["run", "--engine-dir", {str(engine_dir.path)!r}], standalone_mode=False)
 print(sorted({{"torch", "onnx", "onnx_ir", "onnxscript", "scipy", "etbac.passes", "etbac.models"}} & set(sys.modules)))
 """
     ran = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)

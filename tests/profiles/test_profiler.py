@@ -12,7 +12,7 @@ import etbac
 from etbac.contract import Plan
 from etbac.engine_dir import EngineDir, write_plan, write_profile
 from etbac.errors import UsageError
-from etbac.profiles import profiler
+from etbac.profiles import profiler, stored
 from etbac.profiles.partial import Partial
 from etbac.profiles.profile import Profile
 
@@ -70,9 +70,9 @@ def test_a_profile_of_another_machine_or_other_engines_is_not_used(engines):
     with etbac.load(engines) as chain:
         made = profiler.measure_chain(chain, [1], budget_s=0.01)
         for other in (replace(made, machine={**made.machine, "cores": 999}), replace(made, segments=("0", "1", "2"))):
-            profiler.write(chain.engine_dir, other)
+            stored.write(chain.engine_dir, other)
             with etbac.load(engines) as again:
-                assert profiler.read(again) is None
+                assert stored.read(again) is None
 
 
 def test_a_profile_that_lacks_what_is_measured_today_is_not_used(engines):
@@ -81,7 +81,7 @@ def test_a_profile_that_lacks_what_is_measured_today_is_not_used(engines):
         older = {name: value for name, value in made.to_json().items() if name != "beside"}
         write_profile(chain.engine_dir, made.name, json.dumps(older), made.to_csv_text())
     with etbac.load(engines) as again:
-        assert profiler.read(again) is None
+        assert stored.read(again) is None
 
 
 def test_a_size_that_was_not_compiled_for_is_refused(engines):

@@ -6,7 +6,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from etbac.engine_dir import EngineDir
-from etbac.profiles import profiler
+from etbac.profiles import profiler, stored
 from etbac.profiles.profile import Row
 from etbac.profiles.timer import Timing
 
@@ -19,7 +19,7 @@ def write_even_profile(engines: Path) -> None:
     *segments, full = measured.rows
     rows = [*(_taking(1.0, row) for row in segments), _taking(1.1 * len(segments), full)]
     pieces = [_taking(0.999 if row.engine.startswith("trunk") else 0.001, row) for row in measured.pieces]
-    profiler.write(EngineDir.open(engines), replace(measured, rows=tuple(rows), pieces=tuple(pieces)))
+    stored.write(EngineDir.open(engines), replace(measured, rows=tuple(rows), pieces=tuple(pieces)))
 
 
 def _taking(milliseconds: float, row: Row) -> Row:
