@@ -31,6 +31,11 @@ class TensorSpec:
     shape: tuple[int | str, ...]
     batch_axis: int | None
 
+    @property
+    def lengths(self) -> tuple[int, ...]:
+        """The axes that are dynamic, but for the batch's."""
+        return tuple(axis for axis, dim in enumerate(self.shape) if isinstance(dim, str) and axis != self.batch_axis)
+
     def to_json(self) -> dict[str, Any]:
         return {"name": self.name, "dtype": self.dtype, "shape": list(self.shape), "batch_axis": self.batch_axis}
 

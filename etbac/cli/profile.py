@@ -11,6 +11,8 @@ from etbac.cli.common import Engines, Output, engine_dir_option, standard, which
 from etbac.cli.config import read_config
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from rich.table import Table
 
     from etbac.profiles.profile import Profile
@@ -18,11 +20,14 @@ if TYPE_CHECKING:
 
 
 def parse_sizes(context: click.Context, parameter: click.Parameter, text: str | None) -> Sizes | None:
-    """`1,2,4`, `start:stop:step` (stop included where a step falls on it), `adaptive`; else a usage error."""
+    """As `parse_numbers`, or `adaptive`."""
+    return "adaptive" if text == "adaptive" else parse_numbers(context, parameter, text)
+
+
+def parse_numbers(context: click.Context, parameter: click.Parameter, text: str | None) -> Sequence[int] | None:
+    """`1,2,4`, or `start:stop:step` (stop included where a step falls on it); else a usage error."""
     if text is None:
         return None
-    if text == "adaptive":
-        return "adaptive"
     try:
         if ":" not in text:
             sizes = tuple(int(part) for part in text.split(","))
@@ -32,7 +37,7 @@ def parse_sizes(context: click.Context, parameter: click.Parameter, text: str | 
     except ValueError:
         raise click.BadParameter(f"{text!r}: write sizes like 1,2,4 or start:stop:step like 4:32:4") from None
     if not sizes or min(sizes) < 1:
-        raise click.BadParameter(f"{text!r} holds no batch size, or one below 1")
+        raise click.BadParameter(f"{text!r} holds no size, or one below 1")
     return sizes
 
 
@@ -46,10 +51,15 @@ def parse_sizes(context: click.Context, parameter: click.Parameter, text: str | 
     callback=read_config,
     is_eager=True,
     expose_value=False,
-    help="A .toml or .json file with these options: batch-sizes, max-batch, budget, dtype, backend, exits, model.",
+    help="A .toml or .json file with options: batch-sizes, max-batch, lengths, budget, dtype, backend, exits, model.",
 )
 @click.option("--max-batch", type=click.IntRange(min=1), help="Measure 1, 2, 4, … up to this size.  [default: 32]")
 @click.option("--batch-sizes", callback=parse_sizes, help="Instead: 1,2,4, start:stop:step, or adaptive.")
+@click.option(
+    "--lengths",
+    callback=parse_numbers,
+    help="Sizes of the inputs' dynamic dimensions besides the batch, like 16,64,128.  [default: the samples']",
+)
 @click.option(
     "--budget",
     type=click.FloatRange(min=0, min_open=True),
@@ -66,10 +76,13 @@ def cli(
     exits: str,
     max_batch: int | None,
     batch_sizes: Sizes | None,
+    lengths: Sequence[int] | None,
     budget: float,
     engines: Engines,
 ) -> None:
-    """Measure every engine, the full model and the whole chain, by batch size. Interrupted, it goes on where it was.
+    """Measure every engine, the full model and the whole chain, by batch size and length.
+
+    Interrupted, it goes on where it was.
 
     With MODEL, a registered network like resnet50, a chain of it with random weights is compiled into the engine
     directory first: its latencies are real, its answers are not.
@@ -86,6 +99,7 @@ def cli(
             engine_dir,
             batch_sizes=batch_sizes,
             max_batch=max_batch,
+            lengths=lengths,
             budget_s=budget,
             progress=lambda done: progress.update(task, completed=int(100 * done)),
             note=output.note,
@@ -120,15 +134,20 @@ def _compile_random(model: str, exits: str, engine_dir: Path, engines: Engines, 
 
 
 def matrix_table(measured: Profile) -> Table:
-    """Engines down, batch sizes across."""
+    """Engines down, each at every length where there are lengths, batch sizes across."""
     from rich.table import Table
 
-    table = Table("engine", "exit", *(f"batch {size}" for size in measured.batch_sizes))
+    sizes, lengths = measured.batch_sizes, measured.lengths
+    table = Table("engine", "exit", *(["length"] if lengths else []), *(f"batch {size}" for size in sizes))
     for row in (*measured.rows[:-1], *measured.pieces, *measured.beside, measured.rows[-1]):
         exit_text = str(row.exit_id) if row.exit_id else "–"
         if row is measured.rows[-1] or row in (*measured.pieces[:1], *measured.beside[:1]):
             table.add_section()
-        table.add_row(row.engine, exit_text, *(f"{timing.median_ms:.3f}" for timing in row.timings))
+        cells = [f"{timing.median_ms:.3f}" for timing in row.timings]
+        for place, length in enumerate(map(str, lengths)):
+            table.add_row(row.engine, exit_text, length, *cells[place * len(sizes) : (place + 1) * len(sizes)])
+        if not lengths:
+            table.add_row(row.engine, exit_text, *cells)
     return table
 
 
@@ -136,15 +155,16 @@ def chain_table(measured: Profile) -> Table:
     """The chain itself against the sum of its engines."""
     from rich.table import Table
 
+    point = ["batch", "length"] if measured.lengths else ["batch"]
     table = Table(
-        "samples leave", "batch", "rows at each stage", "chain ms", "p95", "Σ matrix ms", "chain ÷ Σ", "per stage"
+        "samples leave", *point, "rows at each stage", "chain ms", "p95", "Σ matrix ms", "chain ÷ Σ", "per stage"
     )
     for each in measured.chain:
         ran = sum(1 for size in each.sizes if size)
         beyond = 1000 * (each.timing.median_ms - each.matrix_ms) / ran
         table.add_row(
             each.exits,
-            str(each.batch),
+            *map(str, each.point[: len(point)]),
             " ".join(map(str, each.sizes)),
             f"{each.timing.median_ms:.3f}",
             f"{each.timing.p95_ms:.3f}",

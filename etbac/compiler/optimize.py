@@ -105,7 +105,8 @@ def optimize_model(
     compiled = compile_model(exit_model, path, options)
     tried = compiled.engine_dir.manifest.exits
     note(f"compiled with exits {_listed(tried)}; measuring")
-    profile(path, budget_s=budget_s, note=note)
+    lengths = _lengths(compiled.engine_dir, data)
+    profile(path, lengths=lengths, budget_s=budget_s, note=note)
     chosen = tuple(plan(path, precision, read=False, **planning).thresholds)
     if not chosen:
         note("no exit pays: every sample is to take the whole chain")
@@ -114,12 +115,20 @@ def optimize_model(
         exit_model, options = read()
         gates = {exit_id: gate for exit_id, gate in options.gates.items() if exit_id in chosen}
         compiled = compile_model(exit_model, path, replace(options, exits=chosen, gates=gates))
-        profile(path, budget_s=budget_s, note=note)
+        profile(path, lengths=lengths, budget_s=budget_s, note=note)
     made = plan(path, precision, uncertified=uncertified, **planning)
     with load(path) as chain:
         samples, _ = load_search_and_certify(chain.engine_dir, data, seed=0)
         timings = race(chain, samples, made.search["batch_size"], batches)
     return Optimized(compiled, tried, made, timings)
+
+
+def _lengths(engine_dir: EngineDir, data: Path | None) -> list[int] | None:
+    """To measure at, where a dimension besides the batch is dynamic: that of the data."""
+    if not any(spec.lengths for spec in engine_dir.manifest.inputs):
+        return None
+    search, _ = load_search_and_certify(engine_dir, data, seed=0)
+    return None if search.length is None else [search.length]
 
 
 def exits_of_plan(path: Path) -> tuple[tuple[int, ...], Plan]:

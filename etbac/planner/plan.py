@@ -90,11 +90,12 @@ def plan(
         search_set, certify_set = load_search_and_certify(chain.engine_dir, data, seed, note)
         check_labels(search_set, goal.metric)
 
-        profile = find_or_make(chain, note)
+        profile = find_or_make(chain, note, search_set.length)
         whole = passes(goal.metric) * len(search_set)
         search = collect_once(chain, search_set, goal.metric, progress=bar("search set", whole))
         stateful = _reads_earlier_exits(chain)
-        matrix = replace(profile.matrix, head_ms=None, gather_ms=None) if stateful else profile.matrix
+        matrix = profile.matrix_at(search_set.length)
+        matrix = replace(matrix, head_ms=None, gather_ms=None) if stateful else matrix
         choices = _choices(search, matrix, batch, goal, max_latency, min_class_precision, note)
         carried = None if thresholds is None else _carried(search, matrix, batch, thresholds)
         outcome = _certified(chain, certify_set, goal, choices, carried, bar) if read else _Outcome(reason=NOT_READ)

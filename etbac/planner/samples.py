@@ -14,6 +14,7 @@ import numpy.typing as npt
 from etbac.contract import TensorSpec
 from etbac.engine_dir import EngineDir
 from etbac.errors import EtbacError, InputError, UsageError
+from etbac.runtime.inputs import length_of
 
 if TYPE_CHECKING:
     from etbac.models.checkpoint import Checkpoint
@@ -34,6 +35,11 @@ class SampleSet:
     def __len__(self) -> int:
         spec = _batched(self.specs)
         return int(self.inputs[spec.name].shape[spec.batch_axis or 0])
+
+    @property
+    def length(self) -> int | None:
+        """See `length_of`."""
+        return length_of(self.specs, self.inputs)
 
     @property
     def sha256(self) -> str:

@@ -10,8 +10,10 @@ from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from pathlib import Path
 
+from etbac.profiles.sizes import Point
+
 SAVE_EVERY_S = 1.0
-Key = tuple[str, int]
+Key = tuple[str, Point]
 Taken = Mapping[Key, Sequence[float]]
 
 
@@ -31,7 +33,7 @@ class Partial:
         """What earlier runs of this measurement have spent."""
         with suppress(OSError, ValueError, KeyError, TypeError):
             data = json.loads(self._path.read_text())
-            self.taken = {(name, int(size)): [float(ms) for ms in runs] for name, size, runs in data["taken"]}
+            self.taken = {(name, Point(*point)): [float(ms) for ms in runs] for name, point, runs in data["taken"]}
             self.seconds = float(data["seconds"])
 
     def keep(self, taken: Taken) -> None:
@@ -40,7 +42,7 @@ class Partial:
         if now - self._saved < SAVE_EVERY_S:
             return
         self._saved = now
-        runs = [[name, size, list(samples)] for (name, size), samples in taken.items()]
+        runs = [[name, point, list(samples)] for (name, point), samples in taken.items()]
         with suppress(OSError):
             self._path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
             temporary = self._path.with_suffix(f".{os.getpid()}")

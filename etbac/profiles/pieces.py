@@ -21,7 +21,7 @@ from onnx_ir.passes.common import RemoveUnusedNodesPass
 from etbac.backends import registry
 from etbac.backends.interface import BuildOptions, Runner, Tensor
 from etbac.contract import KEEP, SegmentContract, TensorSpec
-from etbac.errors import BackendRefusal
+from etbac.errors import BackendRefusal, UsageError
 from etbac.passes.use_opset import OPSET
 from etbac.runtime.chain import Chain
 
@@ -50,7 +50,8 @@ class Piece:
 
 @contextmanager
 def pieces(chain: Chain) -> Iterator[list[Piece]]:
-    """The pieces of a chain, built as its segments were; one that the backend refuses is left out."""
+    """The pieces of a chain, built as its segments were; one that the backend refuses, or has no ranges of
+    lengths for, is left out."""
     chosen = chain.selection
     with TemporaryDirectory() as scratch, ExitStack() as stack:
         found = []
@@ -65,7 +66,7 @@ def pieces(chain: Chain) -> Iterator[list[Piece]]:
                 read, given = (
                     tuple(str(v.name) for v in values) for values in (model.graph.inputs, model.graph.outputs)
                 )
-                with suppress(BackendRefusal):
+                with suppress(BackendRefusal, UsageError):
                     runner = stack.enter_context(backend.load(backend.build(path, options, Path(scratch))))
                     found.append(Piece(name, contract.exit_id, place, runner, inputs, frozenset(read), given))
         yield found

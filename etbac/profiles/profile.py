@@ -11,7 +11,8 @@ from typing import Any
 
 import numpy as np
 
-from etbac.profiles.matrix import Matrix
+from etbac.profiles.matrix import Floats, Matrix
+from etbac.profiles.sizes import Point, points
 from etbac.profiles.timer import Timing
 
 SCHEMA_VERSION = 1
@@ -21,8 +22,8 @@ NOISY = 0.10
 
 @dataclass(frozen=True)
 class Row:
-    """One engine at every batch size: a segment that ends at `exit_id` (0 for the last), a piece of one, or the full
-    model. `timings` are of runs between those of all other engines and sizes; `steady_ms` of runs one after the other.
+    """One engine at every point: a segment that ends at `exit_id` (0 for the last), a piece of one, or the full model.
+    `timings` are of runs between those of all other engines and points; `steady_ms` of runs one after the other.
     """
 
     engine: str
@@ -33,7 +34,7 @@ class Row:
 
 @dataclass(frozen=True)
 class ChainTiming:
-    """The whole chain at one batch size. `exits` says how rows left ("evenly", "as planned"); `sizes` are the rows that
+    """The whole chain at one point. `exits` says how rows left ("evenly", "as planned"); `sizes` are the rows that
     each stage ran; `matrix_ms` is the sum of the engines' medians at those sizes."""
 
     exits: str
@@ -41,6 +42,11 @@ class ChainTiming:
     sizes: tuple[int, ...]
     timing: Timing
     matrix_ms: float
+    length: int | None = None
+
+    @property
+    def point(self) -> Point:
+        return Point(self.batch, self.length)
 
     @property
     def ratio(self) -> float:
@@ -50,7 +56,8 @@ class ChainTiming:
 
 @dataclass(frozen=True)
 class Profile:
-    """Measured latency of one chain on one machine.
+    """Measured latency of one chain on one machine, at every batch size and, where another dimension of the inputs is
+    dynamic, every length.
 
     `segments` and `full` are the SHA-256 of the files measured; `rows` the segments in the order of the chain, then the
     full model; `pieces` the segments without their heads (`trunk-NN`), and the gathers at their beginnings
@@ -70,6 +77,12 @@ class Profile:
     seconds: float
     beside: tuple[Row, ...] = ()
     pieces: tuple[Row, ...] = ()
+    lengths: tuple[int, ...] = ()
+
+    @property
+    def points(self) -> list[Point]:
+        """What the timings of a row are of, in their order."""
+        return points(self.batch_sizes, self.lengths)
 
     @property
     def switching(self) -> float:
@@ -79,15 +92,15 @@ class Profile:
 
     @property
     def slower(self) -> list[str]:
-        """A sentence for each segment that is slower than its fp32 source at some batch size."""
+        """A sentence for each segment that is slower than its fp32 source somewhere."""
         sentences = []
         for row, other in zip(self.rows, self.beside, strict=False):
             ratios = [a.median_ms / b.median_ms for a, b in zip(row.timings, other.timings, strict=True)]
             worst = int(np.argmax(ratios))
             if ratios[worst] > 1:
                 sentences.append(
-                    f"{row.engine} is slower than in fp32: {ratios[worst]:.2f} times its latency at batch "
-                    f"{self.batch_sizes[worst]}, {np.median(ratios):.2f} in the middle of all sizes"
+                    f"{row.engine} is slower than in fp32: {ratios[worst]:.2f} times its latency at "
+                    f"{self.points[worst]}, {np.median(ratios):.2f} in the middle of all sizes"
                 )
         return sentences
 
@@ -103,15 +116,29 @@ class Profile:
 
     @property
     def matrix(self) -> Matrix:
-        """The medians."""
-        medians = np.array([_medians(row) for row in self.rows])
-        stages, pieces = medians[:-1], {row.engine: np.array(_medians(row)) for row in self.pieces}
+        """The medians; of several lengths, at the largest."""
+        return self.matrix_at(max(self.lengths, default=None))
+
+    def matrix_at(self, length: int | None) -> Matrix:
+        """The medians at one length (None where none is dynamic): linear between the lengths measured; those of the
+        smallest below it and, beyond the largest, in proportion to the length."""
+        medians = np.array([self._at(length, row) for row in self.rows])
+        stages, pieces = medians[:-1], {row.engine: self._at(length, row) for row in self.pieces}
         names = [row.engine.split()[0].removeprefix("segment") for row in self.rows[:-1]]
         trunks = [pieces.get(f"trunk{name}", stage) for name, stage in zip(names, stages, strict=True)]
         gathers = [pieces.get(f"gather{name}", np.zeros(len(self.batch_sizes))) for name in names]
         ids = tuple(row.exit_id for row in self.rows[:-1])
         heads = np.maximum(stages - trunks, 0.0)
         return Matrix(ids, self.batch_sizes, stages, medians[-1], *((heads, np.array(gathers)) if pieces else ()))
+
+    def _at(self, length: int | None, row: Row) -> Floats:
+        """[batch sizes]: a row's medians at one length."""
+        medians: Floats = np.array([timing.median_ms for timing in row.timings], np.float64)
+        if length is None:
+            return medians
+        last, columns = self.lengths[-1], medians.reshape(len(self.lengths), -1).T
+        inside: Floats = np.array([np.interp(min(length, last), self.lengths, column) for column in columns])
+        return inside * (max(length, last) / last)
 
     @property
     def noise(self) -> float:
@@ -130,7 +157,6 @@ class Profile:
         )
 
     def to_json(self) -> dict[str, Any]:
-        sizes = self.batch_sizes
         return {
             "schema": SCHEMA_VERSION,
             "backend": self.backend,
@@ -139,14 +165,16 @@ class Profile:
             "segments": list(self.segments),
             "full": self.full,
             "machine": dict(self.machine),
-            "batch_sizes": list(sizes),
-            "engines": [_row_to_json(row, sizes) for row in self.rows],
-            "beside": [_row_to_json(row, sizes) for row in self.beside],
-            "pieces": [_row_to_json(row, sizes) for row in self.pieces],
+            "batch_sizes": list(self.batch_sizes),
+            "lengths": list(self.lengths),
+            "engines": [_row_to_json(row, self.points) for row in self.rows],
+            "beside": [_row_to_json(row, self.points) for row in self.beside],
+            "pieces": [_row_to_json(row, self.points) for row in self.pieces],
             "chain": [
                 {
                     "exits": each.exits,
                     "batch": each.batch,
+                    "length": each.length,
                     "sizes": list(each.sizes),
                     **_finite(each.timing),
                     "matrix_ms": each.matrix_ms,
@@ -168,13 +196,11 @@ class Profile:
             full=data["full"],
             machine=data["machine"],
             batch_sizes=tuple(data["batch_sizes"]),
+            lengths=tuple(data["lengths"]),
             rows=tuple(map(_row_from_json, data["engines"])),
             beside=tuple(map(_row_from_json, data["beside"])),
             pieces=tuple(map(_row_from_json, data["pieces"])),
-            chain=tuple(
-                ChainTiming(each["exits"], each["batch"], tuple(each["sizes"]), _timing(each), each["matrix_ms"])
-                for each in data["chain"]
-            ),
+            chain=tuple(map(_chain_from_json, data["chain"])),
             seconds=data["seconds"],
         )
 
@@ -182,21 +208,22 @@ class Profile:
         return json.dumps(self.to_json(), indent=2, allow_nan=False) + "\n"
 
     def to_csv_text(self) -> str:
-        """One line per engine and batch size, then the chain's."""
+        """One line per engine and point, then the chain's; the column of lengths where there are any."""
         text = io.StringIO()
         fields = [name for name in Timing.__dataclass_fields__ if name != "samples"]
         out = csv.writer(text, lineterminator="\n")
-        out.writerow(["engine", "exit_id", "batch", *fields])
+        columns = 2 if self.lengths else 1
+        out.writerow(["engine", "exit_id", *Point._fields[:columns], *fields])
         for row in (*self.rows, *self.beside, *self.pieces):
-            for size, timing in zip(self.batch_sizes, row.timings, strict=True):
-                out.writerow([row.engine, row.exit_id, size, *_figures(timing, fields)])
+            for point, timing in zip(self.points, row.timings, strict=True):
+                out.writerow([row.engine, row.exit_id, *point[:columns], *_figures(timing, fields)])
         for each in self.chain:
-            out.writerow([f"chain, exits {each.exits}", "", each.batch, *_figures(each.timing, fields)])
+            out.writerow([f"chain, exits {each.exits}", "", *each.point[:columns], *_figures(each.timing, fields)])
         return text.getvalue()
 
 
-def _row_to_json(row: Row, sizes: Sequence[int]) -> dict[str, Any]:
-    timings = [{"batch": size, **_finite(timing)} for size, timing in zip(sizes, row.timings, strict=True)]
+def _row_to_json(row: Row, points: Sequence[Point]) -> dict[str, Any]:
+    timings = [{**point._asdict(), **_finite(timing)} for point, timing in zip(points, row.timings, strict=True)]
     return {"engine": row.engine, "exit_id": row.exit_id, "timings": timings, "steady_ms": list(row.steady_ms)}
 
 
@@ -204,8 +231,9 @@ def _row_from_json(data: Mapping[str, Any]) -> Row:
     return Row(data["engine"], data["exit_id"], tuple(map(_timing, data["timings"])), tuple(data["steady_ms"]))
 
 
-def _medians(row: Row) -> list[float]:
-    return [timing.median_ms for timing in row.timings]
+def _chain_from_json(data: Mapping[str, Any]) -> ChainTiming:
+    sizes, timing = tuple(data["sizes"]), _timing(data)
+    return ChainTiming(data["exits"], data["batch"], sizes, timing, data["matrix_ms"], data["length"])
 
 
 def _figures(timing: Timing, fields: Sequence[str]) -> list[Any]:

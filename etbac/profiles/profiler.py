@@ -1,4 +1,4 @@
-"""Measuring a chain: every engine at every batch size, the full model, and the chain itself, in one interleaved run."""
+"""Measuring a chain: its engines, the full model and itself, at every batch size and length, in one interleaved run."""
 
 from __future__ import annotations
 
@@ -17,16 +17,15 @@ from etbac.backends import registry
 from etbac.backends.interface import Array, Tensor
 from etbac.contract import FULL_MODEL_ID
 from etbac.profiles.device import describe, machine_id
-from etbac.profiles.matrix import Matrix
 from etbac.profiles.partial import Partial
 from etbac.profiles.pieces import Piece, pieces
 from etbac.profiles.profile import ChainTiming, Profile, Row
-from etbac.profiles.sizes import check_sizes, powers_of_two, where_it_bends
+from etbac.profiles.sizes import Point, check_lengths, check_sizes, points, powers_of_two, where_it_bends
 from etbac.profiles.stored import hashes, read, write
 from etbac.profiles.timer import Timing, measure, steady
 from etbac.runtime.chain import Chain, load
 from etbac.runtime.exits import NEVER
-from etbac.runtime.inputs import tile
+from etbac.runtime.inputs import length_of, tile
 from etbac.runtime.results import StageRun
 from etbac.runtime.selection import FP32, portable
 
@@ -39,8 +38,8 @@ EVENLY, AS_PLANNED, FULL = "evenly", "as planned", "full"
 
 Sizes: TypeAlias = Sequence[int] | Literal["adaptive"]
 Progress = Callable[[float], None]
-_Key = tuple[str, int]
-"""(what is run, batch size): an engine's name, or a way of leaving the chain."""
+_Key = tuple[str, Point]
+"""(what is run, at what): an engine's name, or a way of leaving the chain."""
 
 
 def profile(
@@ -48,6 +47,7 @@ def profile(
     *,
     batch_sizes: Sizes | None = None,
     max_batch: int | None = None,
+    lengths: Sequence[int] | None = None,
     budget_s: float = BUDGET_S,
     target_error: float = TARGET_ERROR,
     backend: str | None = None,
@@ -60,41 +60,48 @@ def profile(
 
     `backend`, `dtype`, `trust`: which engines, see `load`; engines in another format than fp32 have the portable fp32
     ones measured beside them. `batch_sizes`: by default 1, 2, 4, … up to `max_batch` (32, or the chain's largest if
-    that is less); "adaptive" adds sizes where the latency bends. Every figure is measured until the relative error of
-    its median is at most `target_error`, or `budget_s` seconds are spent. `progress` gets the share done. Interrupted,
-    the same call goes on where it was.
+    that is less); "adaptive" adds sizes where the latency bends. `lengths`: sizes of the inputs' dynamic dimensions
+    besides the batch, each given to all of them; by default those of the directory's samples. Every figure is measured
+    until the relative error of its median is at most `target_error`, or `budget_s` seconds are spent. `progress` gets
+    the share done. Interrupted, the same call goes on where it was.
 
-    Raises EngineDirError, and UsageError for a size that the chain was not compiled for.
+    Raises EngineDirError, and UsageError for a size or a length that the chain was not compiled for.
     """
     with load(engine_dir, backend, dtype, trust) as chain, ExitStack() as stack:
         if chain.note:
             note(chain.note)
         last = max_batch or min(LARGEST, chain.manifest.max_batch)
-        sizes = _bending(chain, last) if batch_sizes == ADAPTIVE else batch_sizes or powers_of_two(last)
+        sizes = _bending(chain, last, lengths) if batch_sizes == ADAPTIVE else batch_sizes or powers_of_two(last)
         beside = None
         if chain.dtype != FP32:
             beside = stack.enter_context(Chain(chain.engine_dir, portable(chain.engine_dir)))
-        partly = Partial([chain.sources, chain.device, chain.backend, sizes, target_error, chain.plan, machine_id()])
+        engines = [chain.sources, chain.device, chain.backend]
+        partly = Partial([*engines, sizes, lengths, target_error, chain.plan, machine_id()])
         if partly.seconds:
             note(f"an interrupted measurement of {partly.seconds:.0f} s goes on")
-        measured = measure_chain(chain, sizes, budget_s, target_error, progress, beside, partly)
+        measured = measure_chain(chain, sizes, budget_s, target_error, progress, beside, partly, lengths=lengths)
         write(chain.engine_dir, measured)
         partly.drop()
     return measured
 
 
-def find_or_make(chain: Chain, note: Callable[[str], None]) -> Profile:
-    """The profile of this chain on this machine; a short one is measured, and said, where there is none."""
+def find_or_make(chain: Chain, note: Callable[[str], None], length: int | None = None) -> Profile:
+    """The profile of this chain on this machine; a short one is measured, and said, where there is none.
+
+    `length`: what it is for, where a dimension besides the batch is dynamic. One that was measured at other lengths
+    stays in the directory, but the short one is what is given.
+    """
     found = read(chain)
-    if found is not None:
+    if found is not None and (length is None or found.lengths[0] <= length <= found.lengths[-1]):
         return found
-    note(
-        f"there is no profile of this chain on this machine yet: measuring a short one ({SHORT_BUDGET_S:g} s; "
-        "etbac profile makes a better one)"
-    )
+    lengths, at = (None, "") if length is None else ([length], f" at length {length}")
+    missing = f"there is no profile of this chain{at} on this machine yet"
+    make = "etbac profile" if length is None else f"etbac profile --lengths {length}"
+    note(f"{missing}: measuring a short one ({SHORT_BUDGET_S:g} s; {make} makes a better one)")
     sizes = powers_of_two(min(LARGEST, chain.manifest.max_batch))
-    measured = measure_chain(chain, sizes, SHORT_BUDGET_S)
-    write(chain.engine_dir, measured)
+    measured = measure_chain(chain, sizes, SHORT_BUDGET_S, lengths=lengths)
+    if found is None:
+        write(chain.engine_dir, measured)
     return measured
 
 
@@ -107,6 +114,7 @@ def measure_chain(
     beside: Chain | None = None,
     partly: Partial | None = None,
     apart: bool = True,
+    lengths: Sequence[int] | None = None,
 ) -> Profile:
     """As `profile`, of a chain that is loaded, with the engines of another `beside`; nothing is written.
 
@@ -114,11 +122,19 @@ def measure_chain(
     gathers nor runs one after the other are measured.
     """
     begun = time.perf_counter()
-    sizes = check_sizes(batch_sizes, chain.manifest.max_batch)
+    sizes, specs = check_sizes(batch_sizes, chain.manifest.max_batch), chain.manifest.inputs
     samples = chain.engine_dir.read_samples()
-    batches = {size: tile(chain.manifest.inputs, samples, size) for size in sizes}
+    own = length_of(specs, samples)
+    wanted = None if lengths is None else check_lengths(lengths, specs)
+    at_lengths = wanted or (() if own is None else (own,))
+    batches = {
+        point: tile(specs, samples, point.batch, point.length if wanted else None)
+        for point in points(sizes, at_lengths)
+    }
     forced = {
-        (way, size): spread(shares, chain.ids, size) for way, shares in _ways_to_leave(chain).items() for size in sizes
+        (way, point): spread(shares, chain.ids, point.batch)
+        for way, shares in _ways_to_leave(chain).items()
+        for point in batches
     }
     before, keep, spent = (partly.taken, partly.keep, partly.seconds) if partly else ({}, _nothing, 0.0)
     with ExitStack() as stack:
@@ -127,8 +143,8 @@ def measure_chain(
         calls: dict[_Key, Callable[[], Any]] = {
             **engines.calls,
             **({} if beside is None else _engines(beside, batches).calls),
-            **{(FULL, size): partial(chain.full, batch) for size, batch in batches.items()},
-            **{(way, size): partial(chain.run, batches[size], exit_at=ids) for (way, size), ids in forced.items()},
+            **{(FULL, point): partial(chain.full, batch) for point, batch in batches.items()},
+            **{(way, point): partial(chain.run, batches[point], exit_at=ids) for (way, point), ids in forced.items()},
         }
         left = max(budget_s - spent, 0.0) or 1e-9
         taken = measure(calls, left, target_error, progress=progress, before=before, keep=keep)
@@ -141,8 +157,8 @@ def measure_chain(
             Row(
                 name,
                 exit_id,
-                tuple(timings[name, size] for size in sizes),
-                tuple(alone[name, size] for size in sizes) if apart else (),
+                tuple(timings[name, point] for point in batches),
+                tuple(alone[name, point] for point in batches) if apart else (),
             )
             for name, exit_id in names.items()
         )
@@ -156,6 +172,7 @@ def measure_chain(
         full=full,
         machine=describe(registry.get(chain.backend).available().version),
         batch_sizes=sizes,
+        lengths=at_lengths,
         rows=rows({**dict(zip(_names(chain), chain.ids, strict=True)), FULL: FULL_MODEL_ID}),
         beside=() if beside is None else rows(dict(zip(_names(beside), beside.ids, strict=True))),
         pieces=rows(engines.pieces),
@@ -165,8 +182,8 @@ def measure_chain(
     return replace(
         measured,
         chain=tuple(
-            _chain_timing(measured.matrix, way, _sizes_had(chain, batches[size], ids), timings[way, size])
-            for (way, size), ids in forced.items()
+            _chain_timing(measured, way, point, _sizes_had(chain, batches[point], ids), timings[way, point])
+            for (way, point), ids in forced.items()
         ),
     )
 
@@ -175,12 +192,12 @@ def _nothing(taken: object) -> None:
     """Nothing is kept of a measurement that is not resumed."""
 
 
-def _bending(chain: Chain, last: int) -> tuple[int, ...]:
-    """Sizes chosen by a rough look at the whole chain."""
-    samples = chain.engine_dir.read_samples()
+def _bending(chain: Chain, last: int, lengths: Sequence[int] | None) -> tuple[int, ...]:
+    """Sizes chosen by a rough look at the whole chain, at the largest length."""
+    samples, length = chain.engine_dir.read_samples(), max(lengths or (), default=None)
 
     def latency(size: int) -> float:
-        return steady(partial(chain.run_all, tile(chain.manifest.inputs, samples, size)))
+        return steady(partial(chain.run_all, tile(chain.manifest.inputs, samples, size, length)))
 
     return where_it_bends(latency, last)
 
@@ -203,21 +220,21 @@ def _names(chain: Chain) -> list[str]:
 
 @dataclass(frozen=True)
 class _Engines:
-    """What to run of a chain, by name and size, and the exit ids of its pieces by name."""
+    """What to run of a chain, by name and point, and the exit ids of its pieces by name."""
 
     calls: Mapping[_Key, Callable[[], Any]]
     pieces: Mapping[str, int]
 
 
-def _engines(chain: Chain, batches: Mapping[int, Mapping[str, Array]], parts: Sequence[Piece] = ()) -> _Engines:
+def _engines(chain: Chain, batches: Mapping[Point, Mapping[str, Array]], parts: Sequence[Piece] = ()) -> _Engines:
     """Each stage and its pieces on the boundary that the stages before it give, everybody going on."""
     calls: dict[_Key, Callable[[], Any]] = {}
-    for size, batch in batches.items():
+    for point, batch in batches.items():
         carried: Sequence[Tensor] = [batch[name] for name in chain.stages[0].inputs]
-        keep = np.arange(size)
+        keep = np.arange(point.batch)
         for place, (name, stage) in enumerate(zip(_names(chain), chain.stages, strict=True)):
-            calls[name, size] = partial(stage.run, carried, keep, NEVER)
-            calls |= {(part.name, size): partial(part.run, carried, keep) for part in parts if part.place == place}
+            calls[name, point] = partial(stage.run, carried, keep, NEVER)
+            calls |= {(part.name, point): partial(part.run, carried, keep) for part in parts if part.place == place}
             carried = stage.run(carried, keep, NEVER).boundary
     return _Engines(calls, {part.name: part.exit_id for part in parts})
 
@@ -237,5 +254,6 @@ def _sizes_had(chain: Chain, batch: Mapping[str, Array], exit_at: npt.NDArray[np
     return tuple(rows.get(place, 0) for place in range(len(chain.stages)))
 
 
-def _chain_timing(matrix: Matrix, way: str, sizes: tuple[int, ...], timing: Timing) -> ChainTiming:
-    return ChainTiming(way, sizes[0], sizes, timing, matrix.chain_at(sizes))
+def _chain_timing(measured: Profile, way: str, point: Point, sizes: tuple[int, ...], timing: Timing) -> ChainTiming:
+    expected = measured.matrix_at(point.length).chain_at(sizes)
+    return ChainTiming(way, point.batch, sizes, timing, expected, point.length)

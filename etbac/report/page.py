@@ -160,7 +160,12 @@ def _prediction(figures: Figures) -> Iterator[str | Html]:
     if isinstance(profile, Profile) and profile.chain:
         yield "When the matrix was measured: the chain, and the sum of its engines' medians at the sizes that they ran."
         rows = [
-            (f"{each.batch}, {each.exits}", ms(each.matrix_ms), ms(each.timing.median_ms), f"{each.ratio:.2f}")
+            (
+                f"{each.point}, {each.exits}".removeprefix("batch "),
+                ms(each.matrix_ms),
+                ms(each.timing.median_ms),
+                f"{each.ratio:.2f}",
+            )
             for each in profile.chain
         ]
         yield table(("batch, exits taken", "sum of medians, ms", "chain's median, ms", "chain ÷ sum"), rows)

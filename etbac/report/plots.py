@@ -131,7 +131,8 @@ def _matrix(figures: Figures) -> Figure | None:
         axes.text(column, row, ms(values[row, column]), ha="center", va="center")
     axes.set_xticks(range(columns), [str(size) for size in matrix.batch_sizes])
     axes.set_yticks(range(len(names)), names)
-    axes.set(xlabel="batch size", xlim=(-0.5, columns - 0.5), ylim=(len(names) - 0.5, -0.5))
+    length = "" if not figures.profile.lengths else f", at length {figures.profile.lengths[-1]}"
+    axes.set(xlabel=f"batch size{length}", xlim=(-0.5, columns - 0.5), ylim=(len(names) - 0.5, -0.5))
     axes.grid(False)
     axes.spines[:].set_visible(False)
     axes.tick_params(length=0)

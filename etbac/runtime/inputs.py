@@ -118,12 +118,24 @@ def _shape(shape: tuple[int | str, ...]) -> str:
     return "[" + ", ".join(map(str, shape)) + "]"
 
 
-def tile(specs: Sequence[TensorSpec], samples: Mapping[str, Array], size: int) -> dict[str, Array]:
-    """A batch of `size` rows, the samples over and over; inputs without a batch whole."""
-    return {spec.name: _tile(samples[spec.name], spec.batch_axis, size) for spec in specs}
+def tile(
+    specs: Sequence[TensorSpec], samples: Mapping[str, Array], size: int, length: int | None = None
+) -> dict[str, Array]:
+    """A batch of `size` rows, the samples over and over; inputs without a batch whole.
+
+    With `length`, every other dynamic dimension of every input has that size, filled or cut in the same way.
+    """
+    batch = {}
+    for spec in specs:
+        array = samples[spec.name]
+        sizes = {} if spec.batch_axis is None else {spec.batch_axis: size}
+        sizes |= {} if length is None else dict.fromkeys(spec.lengths, length)
+        for axis, wanted in sizes.items():
+            array = np.take(array, np.arange(wanted) % array.shape[axis], axis)
+        batch[spec.name] = array
+    return batch
 
 
-def _tile(array: Array, axis: int | None, size: int) -> Array:
-    if axis is None:
-        return array
-    return np.ascontiguousarray(np.take(array, np.arange(size) % array.shape[axis], axis))
+def length_of(specs: Sequence[TensorSpec], inputs: Mapping[str, Array]) -> int | None:
+    """The size of the dynamic dimensions that are not the batch, the largest of them; None where there is none."""
+    return max((inputs[spec.name].shape[axis] for spec in specs for axis in spec.lengths), default=None)

@@ -3,8 +3,10 @@ from pathlib import Path
 
 import pytest
 from click.testing import CliRunner
+from support.any_length import any_length_file
 from support.two_blocks import make_engine_dir
 
+import etbac
 from etbac.cli.main import cli
 
 
@@ -83,6 +85,32 @@ def test_a_file_of_options_that_is_none_is_wrong_usage(engines, tmp_path, name, 
     done = run("--engine-dir", engines, "--config", tmp_path / name)
     assert done.exit_code == 2
     assert message in done.stderr
+
+
+def test_lengths_have_a_column_where_one_is_dynamic(engines, tmp_path):
+    sequences = etbac.compile(any_length_file(tmp_path / "model.onnx"), tmp_path / "sequences", max_batch=2).path
+    (tmp_path / "p.json").write_text('{"lengths": [4, 16], "budget": 0.1}')
+    done = run("--engine-dir", sequences, "--config", tmp_path / "p.json")
+    assert done.exit_code == 0, done.stderr
+    rows = [line.replace("│", " ").split()[:4] for line in done.stdout.splitlines() if "segment-00" in line]
+    assert [row[:3] for row in rows] == [["segment-00", "1", "4"], ["segment-00", "1", "16"]]
+    measured = json.loads(run("--engine-dir", sequences, "--budget", 0.1, "--lengths", "8:16:8", "--json").stdout)
+    assert measured["lengths"] == [8, 16]
+    assert [each["length"] for each in measured["chain"]] == [8, 8, 16, 16]
+    assert "length" not in run("--engine-dir", engines, "--budget", 0.1).stdout
+
+
+@pytest.mark.parametrize("lengths", ["0,8", "adaptive", ""])
+def test_lengths_that_are_none_are_wrong_usage(engines, lengths):
+    done = run("--engine-dir", engines, "--lengths", lengths)
+    assert done.exit_code == 2
+    assert "--lengths" in done.stderr
+
+
+def test_a_length_for_inputs_of_fixed_shape_is_wrong_usage(engines):
+    done = run("--engine-dir", engines, "--lengths", "16")
+    assert done.exit_code == 2
+    assert "Leave --lengths out" in done.stderr
 
 
 def test_a_named_model_is_measured_with_random_weights(tmp_path):

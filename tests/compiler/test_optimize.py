@@ -6,6 +6,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from click.testing import CliRunner
+from support.any_length import any_length_file, make_sequences
 from support.two_blocks import exit_model_file, make_inputs, make_weights, reference
 
 import etbac
@@ -13,7 +14,7 @@ from etbac.cli.main import cli
 from etbac.compiler import optimize
 from etbac.engine_dir import EngineDir
 from etbac.errors import EtbacError
-from etbac.profiles import profiler
+from etbac.profiles import profiler, stored
 
 EXITS = (3, 7)
 
@@ -97,3 +98,14 @@ def test_compile_plan_keeps_the_exits_that_the_plan_uses(model, data):
     assert directory.plan.certified
     assert dict(directory.plan.thresholds) == dict(before.thresholds)
     assert "leave --exits and --no-plan out" in run(cli, [*common, "--plan", "--no-plan"]).output
+
+
+def test_latency_is_measured_at_the_length_of_the_data(tmp_path):
+    np.savez(tmp_path / "data.npz", **make_sequences(200, 20))
+    model = any_length_file(tmp_path / "model.onnx")
+    done = made(model, tmp_path / "data.npz", metric="agreement", uncertified=True)
+    with etbac.load(tmp_path / "engines") as chain:
+        kept = stored.read(chain)
+    assert kept is not None
+    assert kept.lengths == (20,)
+    assert done.plan.predicted.keys() == set(kept.batch_sizes)

@@ -3,6 +3,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from support.any_length import any_length_file, make_sequences
 from support.even_profile import write_even_profile
 from support.two_blocks import make_engine_dir, make_inputs, make_weights, reference
 
@@ -12,6 +13,7 @@ from etbac.errors import EtbacError, InputError, UsageError
 from etbac.planner import certify
 from etbac.planner.plan import plan
 from etbac.planner.samples import SampleSet, split
+from etbac.profiles import profiler
 
 ROWS = 4_000
 PRECISION = 0.95
@@ -198,3 +200,12 @@ def test_without_reading_the_certify_set_the_search_sets_plan_is_in_force(engine
     made = plan(engines, PRECISION, data=data(tmp_path), read=False)
     assert (made.certified, made.reason) == (False, "the certify set was not read")
     assert EngineDir.open(engines).readings() == {}
+
+
+def test_a_plan_is_priced_at_the_length_of_its_data(tmp_path):
+    path = etbac.compile(any_length_file(tmp_path / "model.onnx"), tmp_path / "engines", max_batch=2).path
+    np.savez(tmp_path / "data.npz", **make_sequences(200, 12))
+    measured = profiler.profile(path, batch_sizes=[1, 2], lengths=[4, 20], budget_s=0.05)
+    made = plan(path, 0.5, data=tmp_path / "data.npz", metric="agreement", uncertified=True)
+    short, long = (measured.matrix_at(length).full_ms for length in (4, 20))
+    assert [made.predicted[size]["full_ms"] for size in (1, 2)] == pytest.approx((short + long) / 2)

@@ -50,6 +50,52 @@ def test_csv_has_a_line_for_every_figure(measured):
     assert float(lines[5]["median_ms"]) == 5.5
 
 
+@pytest.fixture
+def at_lengths(measured) -> Profile:
+    """At the lengths 10 and 30, each figure there 10 ms above the one at 10."""
+    rows = tuple(
+        replace(row, timings=(*row.timings, *(timing(each.median_ms + 10) for each in row.timings)))
+        for row in measured.rows
+    )
+    return replace(measured, rows=rows, chain=(replace(measured.chain[0], length=30),), lengths=(10, 30))
+
+
+def test_lengths_are_read_back_too(at_lengths):
+    assert Profile.from_json(json.loads(at_lengths.to_json_text())) == at_lengths
+
+
+@pytest.mark.parametrize(
+    ("length", "full_ms"),
+    [(10, [3.5, 5.5]), (20, [8.5, 10.5]), (30, [13.5, 15.5]), (5, [3.5, 5.5]), (60, [27, 31])],
+)
+def test_the_matrix_at_a_length(at_lengths, length, full_ms):
+    matrix = at_lengths.matrix_at(length)
+    np.testing.assert_allclose(matrix.full_ms, full_ms)
+    assert matrix.stage_ms.shape == (2, 2)
+
+
+def test_the_matrix_without_a_length_is_at_the_largest(at_lengths):
+    np.testing.assert_array_equal(at_lengths.matrix.stage_ms, [[11, 12], [13, 14]])
+
+
+def test_csv_has_a_column_of_lengths_where_there_are_any(measured, at_lengths):
+    lines = list(csv.DictReader(io.StringIO(at_lengths.to_csv_text())))
+    assert [(line["batch"], line["length"]) for line in lines[:4]] == [
+        ("1", "10"),
+        ("8", "10"),
+        ("1", "30"),
+        ("8", "30"),
+    ]
+    assert (lines[-1]["batch"], lines[-1]["length"], lines[-1]["median_ms"]) == ("8", "30", "6.0")
+    assert "length" not in measured.to_csv_text()
+
+
+def test_a_slower_format_is_said_with_its_point(at_lengths):
+    faster = replace(at_lengths.rows[0], timings=(*at_lengths.rows[0].timings[:3], timing(6)))
+    (sentence,) = replace(at_lengths, beside=(faster,)).slower
+    assert "2.00 times its latency at batch 8 and length 30" in sentence
+
+
 def test_a_noisy_machine_is_warned_of_with_the_figure(measured):
     assert measured.warning is None
     noisy = replace(measured, rows=tuple(Row(row.engine, row.exit_id, (timing(1, 0.31),) * 2) for row in measured.rows))

@@ -1,11 +1,13 @@
 import json
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from support.any_length import any_length_file
 from support.two_blocks import make_engine_dir
 
 import etbac
@@ -15,6 +17,8 @@ from etbac.errors import UsageError
 from etbac.profiles import profiler, stored
 from etbac.profiles.partial import Partial
 from etbac.profiles.profile import Profile
+from etbac.profiles.sizes import Point
+from etbac.runtime.chain import Chain
 
 
 @pytest.fixture(autouse=True)
@@ -142,12 +146,87 @@ def test_an_interrupted_measurement_goes_on(engines, monkeypatch):
 
 def test_a_damaged_partial_measurement_is_passed_over(cache, monkeypatch):
     monkeypatch.setattr("etbac.profiles.partial.SAVE_EVERY_S", 0.0)
-    Partial(["something"]).keep({("a", 1): [1.0]})
+    Partial(["something"]).keep({("a", Point(1, 16)): [1.0]})
     (file,) = cache.rglob("*.json")
-    assert Partial(["something"]).taken == {("a", 1): [1.0]}
-    for damage in (b"{", b'{"taken": [["a", 1]], "seconds": 1}', b"[]"):
+    assert Partial(["something"]).taken == {("a", Point(1, 16)): [1.0]}
+    for damage in (b"{", b'{"taken": [["a", [1]]], "seconds": 1}', b"[]"):
         file.write_bytes(damage)
         assert Partial(["something"]).taken == {}
+
+
+@pytest.fixture
+def sequences(tmp_path: Path) -> Path:
+    return etbac.compile(any_length_file(tmp_path / "model.onnx"), tmp_path / "sequences", max_batch=4).path
+
+
+def test_every_engine_is_measured_at_every_length(sequences):
+    measured = profiler.profile(sequences, batch_sizes=[1, 4], lengths=(64, 16, 64), budget_s=0.1)
+    points = [Point(1, 16), Point(4, 16), Point(1, 64), Point(4, 64)]
+    assert measured.lengths == (16, 64)
+    assert measured.points == points
+    assert [each.point for each in measured.chain] == points
+    assert all(len(row.timings) == len(row.steady_ms) == 4 for row in (*measured.rows, *measured.pieces))
+    with etbac.load(sequences) as chain:
+        assert stored.read(chain) == measured
+
+
+def test_engines_run_at_the_length_that_is_asked_for(sequences, monkeypatch):
+    seen = set()
+
+    def full(chain: Chain, inputs: Any) -> None:
+        seen.add(inputs["x"].shape)
+
+    monkeypatch.setattr(Chain, "full", full)
+    profiler.profile(sequences, batch_sizes=[1, 4], lengths=[3, 20], budget_s=0.1)
+    assert seen == {(1, 3, 8), (4, 3, 8), (1, 20, 8), (4, 20, 8)}
+
+
+def test_the_length_is_the_samples_where_none_is_asked_for(sequences):
+    own = EngineDir.open(sequences).read_samples()["x"].shape[1]
+    assert profiler.profile(sequences, batch_sizes=[1], budget_s=0.05).lengths == (own,)
+
+
+def test_lengths_are_refused_where_none_is_dynamic(engines):
+    with pytest.raises(UsageError, match=r"^lengths 16, 64 were .* no dimension .* is dynamic .*: x \[batch, 6\]"):
+        profiler.profile(engines, lengths=[64, 16])
+
+
+@pytest.mark.parametrize(("lengths", "found"), [((), "none"), ((4, 0), "0, 4")])
+def test_lengths_start_at_one(sequences, lengths, found):
+    with pytest.raises(UsageError, match=f"lengths start at 1; found {found}"):
+        profiler.profile(sequences, lengths=lengths)
+
+
+def test_a_profile_is_made_for_a_length_that_was_not_measured(sequences, monkeypatch):
+    monkeypatch.setattr(profiler, "SHORT_BUDGET_S", 0.05)
+    kept = profiler.profile(sequences, batch_sizes=[1], lengths=[4, 16], budget_s=0.05)
+    said: list[str] = []
+    with etbac.load(sequences) as chain:
+        assert [profiler.find_or_make(chain, said.append, length) for length in (4, 10, 16)] == [kept] * 3
+        assert said == []
+        for length in (3, 17):
+            assert profiler.find_or_make(chain, said.append, length).lengths == (length,)
+            assert f"at length {length}" in said[-1]
+            assert f"etbac profile --lengths {length} " in said[-1]
+        assert len(said) == 2
+    with etbac.load(sequences) as chain:
+        assert stored.read(chain) == kept
+
+
+def test_a_measurement_at_other_lengths_does_not_go_on(sequences, monkeypatch):
+    monkeypatch.setattr("etbac.profiles.partial.SAVE_EVERY_S", 0.0)
+
+    def stop(done: float) -> None:
+        if done > 0:
+            raise StoppedError
+
+    for lengths in ([4], [5]):
+        said: list[str] = []
+        with pytest.raises(StoppedError):
+            profiler.profile(
+                sequences, batch_sizes=[2], lengths=lengths, budget_s=0.05, progress=stop, note=said.append
+            )
+        assert said == []
 
 
 @given(st.lists(st.floats(0, 1), min_size=1, max_size=6).filter(lambda shares: sum(shares) > 0.01), st.integers(1, 64))

@@ -8,7 +8,7 @@ from support.two_blocks import INPUTS, make_inputs
 
 from etbac.contract import TensorSpec
 from etbac.errors import InputError
-from etbac.runtime.inputs import check, split, tile
+from etbac.runtime.inputs import check, length_of, split, tile
 
 IMAGE = TensorSpec("image", "float32", ("batch", 3, 4, "width"), 0)
 STEPS = TensorSpec("steps", "int64", ("time", "batch"), 1)
@@ -105,3 +105,17 @@ def test_samples_are_repeated_along_the_batch_and_what_has_none_stays_whole():
     assert batch["unread"].tolist() == [0, 1, 2, 0, 1, 2, 0]
     assert batch["x"].shape == (7, 6)
     assert batch["scale"].shape == (6,)
+
+
+def test_samples_are_repeated_and_cut_along_every_dynamic_dimension():
+    samples = {"image": np.arange(120).reshape(2, 3, 4, 5), "steps": np.arange(14).reshape(7, 2), "scale": np.array(2)}
+    batch = tile(SPECS, samples, 3, 6)
+    np.testing.assert_array_equal(batch["image"], samples["image"][[0, 1, 0]][..., [0, 1, 2, 3, 4, 0]])
+    np.testing.assert_array_equal(batch["steps"], samples["steps"][:6, [0, 1, 0]])
+    assert batch["scale"].shape == ()
+    assert all(array.flags.c_contiguous for array in batch.values())
+
+
+def test_the_length_is_the_largest_of_the_other_dynamic_dimensions():
+    assert length_of(SPECS, {name: np.asarray(array) for name, array in good().items()}) == 7
+    assert length_of(INPUTS, make_inputs(3)) is None
