@@ -19,8 +19,10 @@ import numpy as np
 import numpy.typing as npt
 
 LEVEL = 0.005
-BINS = 32
-"""Of the confidence at one exit."""
+BINS = 40
+"""Classes of the confidence at one exit, equal in its log odds."""
+SUREST, WIDTH = 12.0, 0.4
+"""Log odds from which all are in one class, and what a class spans; down to -4."""
 ODDS = 10
 """Intervals of a rank between which odds are learnt."""
 PRIOR = 2.0
@@ -37,11 +39,13 @@ Floats = npt.NDArray[np.float64]
 def hardness(place: npt.ArrayLike, confidence: npt.ArrayLike) -> Counts:
     """int64 [rows]: later exits are harder, and within an exit lower confidences; BINS classes an exit.
 
-    `place`: the exit's place in the chain, from 0; `confidence`: what it left with (NaN at the full model).
+    `place`: the exit's place in the chain, from 0; `confidence`: what it left with (NaN at the full model). Classes are
+    in log odds since most samples leave with a confidence near 1, and a change shows first in how near.
     """
-    sure = np.nan_to_num(np.asarray(confidence, np.float64), nan=1.0)
-    within = np.clip(((1 - sure) * BINS).astype(np.int64), 0, BINS - 1)
-    return np.asarray(place, np.int64) * BINS + within
+    found = np.asarray(confidence, np.float64)
+    sure = np.clip(np.where(np.isnan(found), 1.0, found), 1e-9, 1 - 1e-9)
+    within = ((SUREST - np.log(sure / (1 - sure))) / WIDTH).astype(np.int64)
+    return np.asarray(place, np.int64) * BINS + np.clip(within, 0, BINS - 1)
 
 
 def reference_counts(place: npt.ArrayLike, confidence: npt.ArrayLike, stages: int) -> list[int]:

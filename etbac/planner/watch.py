@@ -11,7 +11,7 @@ import numpy as np
 
 from etbac.errors import UsageError
 from etbac.metrics import agreement
-from etbac.planner.drift import LEVEL, Audit, Monitor
+from etbac.planner.drift import BINS, LEVEL, Audit, Monitor
 from etbac.runtime.chain import Chain
 from etbac.runtime.results import Result
 
@@ -43,6 +43,11 @@ class Watch:
         if reference is None:
             raise UsageError(
                 f"{self.chain.engine_dir.path} has no certified plan to compare samples with; run etbac plan first"
+            )
+        if len(reference) != len(self.chain.ids) * BINS:
+            raise UsageError(
+                f"{self.chain.engine_dir.path}: its plan is of another version of etbac, which kept {len(reference)} "
+                f"counts of the certify set, not {len(self.chain.ids) * BINS}; run etbac plan again"
             )
         if not 0 <= self.audit <= 1:
             raise UsageError(f"audit {self.audit:g}: give a share of samples between 0 and 1")

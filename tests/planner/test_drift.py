@@ -25,9 +25,10 @@ REFERENCE = reference_counts(*stream(10_000, 0), STAGES)
 
 
 def test_later_and_less_sure_is_harder_and_the_full_model_is_hardest():
-    found = hardness([0, 0, 1, 3], [0.99, 0.6, 0.99, np.nan])
+    found = hardness([0, 0, 0, 0, 1, 3], [1.0, 0.999, 0.99, 0.6, 0.99, np.nan])
     assert list(found) == sorted(found)
-    assert len(set(found.tolist())) == 4
+    assert len(set(found.tolist())) == 6
+    assert hardness([0, 0, 1], [-2.0, 0.0, 7.0]).tolist() == [BINS - 1, BINS - 1, BINS]
     assert len(REFERENCE) == STAGES * BINS
     assert sum(REFERENCE) == 10_000
 
@@ -52,6 +53,14 @@ def test_an_alarm_stays():
     monitor.update(*stream(3_000, 4))
     assert monitor.alarm
     assert monitor.seen == 4_000
+
+
+def test_a_change_among_the_surest_is_found():
+    """Where nearly all leave at once and are sure: only how sure is another."""
+    sure = 1 / (1 + np.exp(-np.random.default_rng(0).normal([[7], [7], [6.3]], 1, (3, 2_000))))
+    monitor = Monitor(reference_counts(np.zeros(2_000, int), sure[0], STAGES))
+    assert not monitor.update(np.zeros(2_000, int), sure[1])
+    assert monitor.update(np.zeros(500, int), sure[2, :500])
 
 
 @given(st.lists(st.integers(0, 400), min_size=1, max_size=6), st.integers(0, 5), st.sampled_from([0.0, 1.0]))

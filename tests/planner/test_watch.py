@@ -87,6 +87,13 @@ def test_without_a_certified_plan_there_is_nothing_to_compare_with(tmp_path):
         Watch(chain)
 
 
+def test_a_reference_of_another_version_is_refused(engines):
+    with etbac.load(engines) as chain:
+        chain.plan.certificate["reference"].append(0)
+        with pytest.raises(UsageError, match="another version of etbac"):
+            Watch(chain)
+
+
 def test_the_command_says_what_it_found_and_goes_on(engines, tmp_path):
     np.savez(tmp_path / "new.npz", **rows(1_000, 7, 0.3))
     np.savez(tmp_path / "old.npz", **rows(1_000, 8))
