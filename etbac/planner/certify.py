@@ -84,10 +84,8 @@ class Certification:
 
     def _reference(self, candidate: Candidate) -> list[int]:
         """What a monitor compares later samples with."""
-        statistics = self.statistics
-        stage = statistics.leaves_at(candidate.thresholds)
-        confidence = np.vstack([statistics.confidence, np.full((1, statistics.n), np.nan, np.float32)])
-        return reference_counts(stage, confidence[stage, np.arange(statistics.n)], len(confidence))
+        left = self.statistics.leaves_with(candidate.thresholds)
+        return reference_counts(*left, len(self.statistics.right))
 
     def _figures(self, test: PrecisionTest, pairs: Pairs) -> dict[str, Any]:
         return {

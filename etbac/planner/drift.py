@@ -45,7 +45,8 @@ def hardness(place: npt.ArrayLike, confidence: npt.ArrayLike) -> Counts:
     found = np.asarray(confidence, np.float64)
     sure = np.clip(np.where(np.isnan(found), 1.0, found), 1e-9, 1 - 1e-9)
     within = ((SUREST - np.log(sure / (1 - sure))) / WIDTH).astype(np.int64)
-    return np.asarray(place, np.int64) * BINS + np.clip(within, 0, BINS - 1)
+    classes: Counts = np.asarray(place, np.int64) * BINS + np.clip(within, 0, BINS - 1)
+    return classes
 
 
 def reference_counts(place: npt.ArrayLike, confidence: npt.ArrayLike, stages: int) -> list[int]:

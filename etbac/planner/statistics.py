@@ -60,6 +60,12 @@ class ExitStatistics:
         stage: npt.NDArray[np.intp] = fires.argmax(axis=0)
         return stage
 
+    def leaves_with(self, thresholds: Mapping[int, float]) -> tuple[npt.NDArray[np.intp], npt.NDArray[np.float32]]:
+        """[n] and [n]: the stage where each sample leaves, and its confidence there, NaN at the end of the chain."""
+        stage = self.leaves_at(thresholds)
+        confidence = np.vstack([self.confidence, np.full((1, self.n), np.nan, np.float32)])
+        return stage, confidence[stage, np.arange(self.n)]
+
     def pairs(self, thresholds: Mapping[int, float]) -> Pairs:
         """The chain's rightness with these thresholds, and the full model's."""
         return Pairs(self.right[self.leaves_at(thresholds), np.arange(self.n)], self.full_right)

@@ -13,6 +13,12 @@ def test_samples_leave_at_the_first_exit_that_is_sure():
     assert SAMPLE.leaves_at({7: 0.8}).tolist() == [2, 1, 1, 2]
 
 
+def test_samples_leave_with_the_confidence_of_the_exit_where_they_leave():
+    stage, confidence = SAMPLE.leaves_with({3: 0.5})
+    assert stage.tolist() == [0, 2, 2, 0]
+    np.testing.assert_array_equal(confidence, np.array([0.9, np.nan, np.nan, 0.5], np.float32))
+
+
 def test_nan_never_leaves_and_no_threshold_or_infinity_holds_everybody():
     assert SAMPLE.leaves_at({3: -1.0}).tolist() == [0, 0, 2, 0]
     assert SAMPLE.leaves_at({3: np.inf}).tolist() == SAMPLE.leaves_at({}).tolist() == [2, 2, 2, 2]
