@@ -187,6 +187,7 @@ class Plan:
     `certificate`: test, level, reading, n, harms, precision, and the hash of every segment, dtype, backend and
     device that it was made with; None where nothing was certified, and then `reason` says why.
     `predicted`: batch size -> {"chain_ms", "full_ms"} from the matrix. `search`: figures of the search set.
+    `padding`: exit id of a stage -> rows that reach it -> how many it runs, where that is more: fillers are added.
     """
 
     exits: tuple[int, ...]
@@ -197,6 +198,7 @@ class Plan:
     certificate: Mapping[str, Any] | None = None
     predicted: Mapping[int, Mapping[str, float]] = field(default_factory=dict)
     search: Mapping[str, Any] = field(default_factory=dict)
+    padding: Mapping[int, Mapping[int, int]] = field(default_factory=dict)
 
     def to_json(self) -> dict[str, Any]:
         return {
@@ -209,6 +211,10 @@ class Plan:
             "certificate": None if self.certificate is None else dict(self.certificate),
             "predicted": {str(batch): dict(row) for batch, row in self.predicted.items()},
             "search": dict(self.search),
+            "padding": {
+                str(exit_id): {str(reach): rows for reach, rows in sizes.items()}
+                for exit_id, sizes in self.padding.items()
+            },
         }
 
     @staticmethod
@@ -222,4 +228,8 @@ class Plan:
             certificate=data["certificate"],
             predicted={int(batch): row for batch, row in data["predicted"].items()},
             search=data["search"],
+            padding={
+                int(exit_id): {int(reach): rows for reach, rows in sizes.items()}
+                for exit_id, sizes in data.get("padding", {}).items()
+            },
         )

@@ -20,7 +20,7 @@ from etbac.engine_dir import EngineDir, Writer, clear_leftovers, count_reading, 
 from etbac.errors import EngineDirError
 
 NAME = "onnxruntime-cpu-fp32"
-PLAN = Plan((3, 7), {3: 0.6, 7: float("inf")}, precision=0.99, certified=False, reason="a test")
+PLAN = Plan((3, 7), {3: 0.6, 7: float("inf")}, precision=0.99, certified=False, reason="a test", padding={7: {3: 4}})
 
 
 @pytest.fixture

@@ -180,6 +180,8 @@ KEYS = {
     "predictions": "<field>",
     "thresholds": "<exit id>",
     "certificate.sequence[].thresholds": "<exit id>",
+    "padding": "<exit id>",
+    "padding.<exit id>": "<rows>",
     "predicted": "<batch>",
     "search.exits": "<exit id>",
     "search.shares": "<exit id>",
@@ -232,7 +234,11 @@ def test_the_fields_of_plans(dense):
     (made,) = read(dense, "plans/*.json")
     cut = made["search"]["static_cut"]
     assert cut is None
-    other = {**made, "search": {"static_cut": {"exit_id": 3, "precision": 1.0, "predicted": {"1": 1.0}}}}
+    other = {
+        **made,
+        "padding": {"3": {"5": 8}},
+        "search": {"static_cut": {"exit_id": 3, "precision": 1.0, "predicted": {"1": 1.0}}},
+    }
     found = {*paths(made), *paths(other)}
     assert found | {"certificate", "search.worst_class"} == documented("Plans")
 

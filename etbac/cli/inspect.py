@@ -11,6 +11,7 @@ import click
 import numpy as np
 
 from etbac.cli.common import Output, standard
+from etbac.cli.plan import padding_sentence
 from etbac.contract import FULL_MODEL_ID, Plan, TensorSpec
 from etbac.engine_dir import EngineDir, EngineSet, clear_leftovers
 from etbac.errors import UsageError
@@ -83,6 +84,7 @@ def _of_directory(path: Path) -> Contents:
         _inputs_line(manifest.inputs),
         f"samples: {samples.rows} {manifest.samples_kind} rows; pictures: {'yes' if manifest.preprocessing else 'no'}",
         _plan_line(engine_dir.plan),
+        *(padding_sentence(engine_dir.plan) if engine_dir.plan else ()),
     )
     segment_rows = (
         (each["file"], _exit_name(each["exit_id"]), each["gate"].get("name", "–"), each["boundary_bytes"])

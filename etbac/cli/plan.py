@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from itertools import groupby
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -163,7 +165,26 @@ def sentences(made: Plan) -> list[str]:
     if search["worst_class"] is not None:
         worst = search["worst_class"]
         lines.append(f"worst class on the search set: {worst['class']}, precision {worst['precision']:.4f}")
-    return [*lines, *_verdicts(made)]
+    return [*lines, *padding_sentence(made), *_verdicts(made)]
+
+
+def padding_sentence(made: Plan) -> list[str]:
+    """One, where batches are padded."""
+    stages = [f"{_stage(exit_id)} {_ranges(sizes)}" for exit_id, sizes in made.padding.items()]
+    return [f"padded, as the larger batch is faster: {'; '.join(stages)}"] if stages else []
+
+
+def _stage(exit_id: int) -> str:
+    return f"exit {exit_id}'s stage" if exit_id else "the last stage"
+
+
+def _ranges(sizes: Mapping[int, int]) -> str:
+    """3→4, 5–7→8."""
+    parts = []
+    for (rows, _), run in groupby(enumerate(sizes), lambda each: (sizes[each[1]], each[1] - each[0])):
+        first, *rest = (reach for _, reach in run)
+        parts.append(f"{f'{first}–{rest[-1]}' if rest else first}→{rows}")
+    return ", ".join(parts)
 
 
 def _verdicts(made: Plan) -> list[str]:

@@ -29,6 +29,13 @@ def predicted(matrix: Matrix, search: ExitStatistics, chosen: Candidate) -> dict
     }
 
 
+def padding(matrix: Matrix) -> dict[int, dict[int, int]]:
+    """For each stage's exit id, the numbers of rows that are padded, and to how many."""
+    tables = zip(matrix.stages, matrix.padded(matrix.batch_sizes[-1]).tolist(), strict=True)
+    larger = {exit_id: {reach: rows for reach, rows in enumerate(each) if rows > reach} for exit_id, each in tables}
+    return {exit_id: sizes for exit_id, sizes in larger.items() if sizes}
+
+
 def of_search_set(search: ExitStatistics, chosen: Candidate) -> dict[str, Any]:
     """What the search set says of the plan, of the full model and of each exit alone."""
     replay, stages = search.replay(chosen.thresholds), (*search.exits, FULL_MODEL_ID)

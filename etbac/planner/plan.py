@@ -114,6 +114,7 @@ def plan(
             reason=outcome.reason,
             certificate=outcome.certificate,
             predicted=figures.predicted(matrix, search, chosen),
+            padding=figures.padding(matrix),
             search={
                 "metric": goal.metric.name,
                 "batch_size": batch,

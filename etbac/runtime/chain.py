@@ -72,7 +72,11 @@ class Chain:
         with ExitStack() as stack:
             runners = [stack.enter_context(_load(engine)) for engine in selection.engines]
             self._open = stack.pop_all()
-        self.stages = tuple(map(Stage, selection.contracts, runners))
+        padding = self._padding()
+        self.stages = tuple(
+            Stage(contract, runner, padding.get(contract.exit_id, {}))
+            for contract, runner in zip(selection.contracts, runners, strict=True)
+        )
 
     @property
     def exits(self) -> tuple[int, ...]:
@@ -174,6 +178,15 @@ class Chain:
             for left in _walk(self.stages, part, thresholds, ids, self.ids, trace):
                 yield left if start == 0 else _Leaving(left.place, left.rows + start, left.predictions, left.confidence)
 
+    def _padding(self) -> dict[int, dict[int, int]]:
+        """The plan's, but for batches larger than the engines take."""
+        planned = {} if self.plan is None else self.plan.padding
+        most = self.manifest.max_batch
+        return {
+            exit_id: {reach: rows for reach, rows in sizes.items() if reach < rows <= most}
+            for exit_id, sizes in planned.items()
+        }
+
     def _split(self, batch: Batch) -> Iterator[tuple[int, Batch]]:
         return checking.split(self.manifest.inputs, batch, self.manifest.max_batch)
 
@@ -216,13 +229,13 @@ def _walk(
     rows = keep = np.arange(batch.rows)
     carried: Sequence[Tensor] = [batch.arrays[name] for name in stages[0].inputs]
     for place, stage in enumerate(stages):
-        size = len(keep)
+        size, run = len(keep), stage.padded(keep)
         if trace is not None:
-            trace.append(StageRun(place, size))
+            trace.append(StageRun(place, len(run)))
         if forced is None and thresholds[place] == NEVER:
-            carried, keep = stage.pass_on(carried, keep), np.arange(size)
+            carried, keep = stage.pass_on(carried, run), np.arange(size)
             continue
-        answers = stage.run(carried, keep, thresholds[place])
+        answers = stage.run(carried, run, thresholds[place]).first(size)
         mask = answers.exit_mask() if forced is None else forced[rows] == ids[place]
         leaving = np.flatnonzero(mask)
         if len(leaving) == size:

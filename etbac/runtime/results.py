@@ -55,7 +55,7 @@ class AllExits:
 
 @dataclass(frozen=True)
 class StageRun:
-    """One run of one engine: its place in the chain, and for how many rows it ran."""
+    """One run of one engine: its place in the chain, and for how many rows it ran, fillers among them."""
 
     stage: int
     rows: int

@@ -8,6 +8,8 @@ from support.even_profile import write_even_profile
 from support.two_blocks import make_engine_dir, make_inputs
 
 from etbac.cli.main import cli
+from etbac.cli.plan import padding_sentence
+from etbac.contract import Plan
 
 
 @pytest.fixture
@@ -85,6 +87,21 @@ def test_uncertified_is_exit_0_and_says_so(engines):
     assert done.exit_code == 0
     assert "not certified: 100 samples" in done.stdout
     assert "certified: precision" not in done.stdout
+
+
+def test_padding_is_said_where_there_is_some(engines):
+    said = "padded, as the larger batch is faster: the last stage 1–5→8"
+    assert "padded" not in run(engines, 2_000, "--precision", 0.95).stdout
+    write_even_profile(engines, last_ms=(9.0, 8.0))
+    assert said in run(engines, 2_000, "--precision", 0.95).stdout
+    assert said in CliRunner().invoke(cli, ["inspect", str(engines)]).stdout
+
+
+def test_padding_is_told_by_stage_in_runs_of_sizes():
+    made = Plan((7,), {7: 0.5}, 0.99, False, padding={7: {3: 4, 5: 8, 6: 8, 8: 16}, 0: {1: 2}})
+    assert padding_sentence(made) == [
+        "padded, as the larger batch is faster: exit 7's stage 3→4, 5–6→8, 8→16; the last stage 1→2"
+    ]
 
 
 def test_a_percentage_is_wrong_usage(engines):

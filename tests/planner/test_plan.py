@@ -12,8 +12,10 @@ from etbac.engine_dir import EngineDir, Writer
 from etbac.errors import EtbacError, InputError, UsageError
 from etbac.planner import certify
 from etbac.planner.plan import plan
+from etbac.planner.prediction import chain_latency
 from etbac.planner.samples import SampleSet, split
-from etbac.profiles import profiler
+from etbac.profiles import profiler, stored
+from etbac.runtime.results import StageRun
 
 ROWS = 4_000
 PRECISION = 0.95
@@ -181,6 +183,19 @@ def test_agreement_needs_no_labels(engines, tmp_path):
     made = plan(engines, PRECISION, data=file, metric="agreement")
     assert made.certificate["n"] == ROWS // 2
     assert made.certificate["metric"] == "agreement"
+
+
+def test_stages_are_padded_where_the_larger_batch_was_measured_to_be_faster(engines, tmp_path):
+    write_even_profile(engines, last_ms=(9.0, 8.0))
+    made = plan(engines, PRECISION, data=data(tmp_path))
+    assert made.padding == {0: dict.fromkeys(range(1, 6), 8)}
+    trace: list[StageRun] = []
+    with etbac.load(engines) as chain:
+        chain.run(make_inputs(8), exit_at=[3, 3, 3, 3, 7, 7, 0, 0], trace=trace)
+        profile = stored.read(chain)
+    assert trace == [StageRun(0, 8), StageRun(1, 4), StageRun(2, 8)]
+    reach = np.cumsum([made.search["shares"][exit_id] for exit_id in ("0", "7", "3")])[::-1]
+    assert made.predicted[8]["chain_ms"] == pytest.approx(chain_latency(profile.matrix, 8, reach))
 
 
 def test_what_cannot_be_asked_for_is_refused(engines, tmp_path):

@@ -11,7 +11,7 @@ from support.two_blocks import EXITS, make_engine_dir, make_inputs, make_weights
 
 import etbac
 from etbac.contract import Plan
-from etbac.engine_dir import write_plan
+from etbac.engine_dir import EngineDir, write_plan
 from etbac.errors import EngineDirError, EtbacError, InputError, UsageError
 from etbac.runtime.chain import Chain, load
 from etbac.runtime.results import Result, StageRun
@@ -19,6 +19,12 @@ from etbac.runtime.results import Result, StageRun
 IDS = (*EXITS, 0)
 rows = st.integers(1, 40)  # max_batch is 8
 seeds = st.integers(0, 1000)
+
+
+@pytest.fixture(scope="module")
+def padded(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """An engine directory whose plan changes."""
+    return make_engine_dir(tmp_path_factory.mktemp("padded") / "engines").path
 
 
 def assert_answers(result: Result, inputs: dict[str, np.ndarray], places: np.ndarray) -> None:
@@ -196,3 +202,33 @@ def test_a_directory_that_is_rebuilt_while_it_is_opened_is_opened_again(tmp_path
     with load(path) as chain:
         expected = reference(make_weights(seed=1), inputs).answers[-1]
         np.testing.assert_allclose(chain.run(inputs).prediction, expected, rtol=1e-4, atol=1e-5)
+
+
+def tables(exit_ids: tuple[int, ...]) -> st.SearchStrategy[dict[int, dict[int, int]]]:
+    sizes = st.dictionaries(
+        st.integers(1, 9), st.integers(1, 9), min_size=4
+    )  # also such as are no padding, or beyond max_batch
+    return st.fixed_dictionaries(dict.fromkeys(exit_ids, sizes))
+
+
+@given(tables(IDS), rows, seeds, st.lists(st.sampled_from([0.35, 0.5, 0.6, 0.8, np.inf]), min_size=2, max_size=2))
+@settings(deadline=None, max_examples=60)
+def test_padding_changes_no_answer(
+    padded: Path, table: dict[int, dict[int, int]], n: int, seed: int, thresholds: list[float]
+) -> None:
+    plan = Plan(EXITS, dict(zip(EXITS, thresholds, strict=True)), precision=0.99, certified=False, padding=table)
+    engine_dir = write_plan(EngineDir.open(padded), "onnxruntime-cpu-fp32", plan)
+    inputs = make_inputs(n, seed)
+    places = first_places(inputs, thresholds)
+    forced = np.random.default_rng(seed).choice(IDS, n)
+    with etbac.load(engine_dir.path) as chain:
+        trace: list[StageRun] = []
+        assert_answers(chain.run(inputs, trace=trace), inputs, places)
+        assert_answers(chain.run(inputs, exit_at=forced), inputs, np.array([IDS.index(each) for each in forced]))
+    reach = [(stage, (part >= stage).sum()) for part in np.split(places, range(8, n, 8)) for stage in range(3)]
+    assert trace == [StageRun(stage, larger(table[IDS[stage]], rows, stage)) for stage, rows in reach if rows]
+
+
+def larger(sizes: dict[int, int], rows: int, stage: int) -> int:
+    padded_to = sizes.get(rows, rows)
+    return padded_to if stage and rows < padded_to <= 8 else rows
