@@ -10,7 +10,7 @@ import numpy.typing as npt
 Floats = npt.NDArray[np.float64]
 
 WORTH_PADDING = 0.05
-"""Share of a stage's latency that a larger batch must spare: less may be noise."""
+"""Share of a stage's latency that a larger batch must spare at least."""
 
 
 @dataclass(frozen=True)
@@ -20,6 +20,7 @@ class Matrix:
     `stages`: exit ids in the order of the chain, the last stage's being 0. `stage_ms` [stages, sizes] and `full_ms`
     [sizes] are float64; `batch_sizes` ascend. `head_ms` and `gather_ms` [stages, sizes], where they were measured: what
     a stage's head and gate cost, and the gather at its beginning; 0 for the last stage's head and the first's gather.
+    `noise`: spread of a typical timing; a larger batch must spare more than that.
     """
 
     stages: tuple[int, ...]
@@ -28,6 +29,7 @@ class Matrix:
     full_ms: Floats
     head_ms: Floats | None = None
     gather_ms: Floats | None = None
+    noise: float = 0.0
 
     def __post_init__(self) -> None:
         if self.stage_ms.shape != (len(self.stages), len(self.batch_sizes)):
@@ -47,15 +49,16 @@ class Matrix:
     def padded(self, largest: int) -> npt.NDArray[np.int64]:
         """[stages, largest + 1]: how many rows each stage is to run when 0 to `largest` reach it.
 
-        The size above that is fastest, where it was measured and spares more than `WORTH_PADDING`; else just as many.
-        The first stage runs what the chain is given.
+        That is the fastest of the sizes measured above, where it spares more than `WORTH_PADDING` and the noise; else
+        just as many. The first stage runs what the chain is given.
         """
         reach, measured = np.arange(largest + 1), np.array(self.batch_sizes)
         above = np.minimum(np.searchsorted(measured, reach), len(measured) - 1)
+        limit = 1 - max(WORTH_PADDING, self.noise)
         rows = np.tile(reach, (len(self.stages), 1))
         for row, latency in zip(rows[1:], self.stage_ms[1:], strict=True):
             fastest = np.array([k + latency[k:].argmin() for k in range(len(measured))])[above]
-            spares = latency[fastest] < (1 - WORTH_PADDING) * self._at(latency, reach)
+            spares = latency[fastest] < limit * self._at(latency, reach)
             row[spares] = np.maximum(measured[fastest], reach)[spares]
         return rows
 

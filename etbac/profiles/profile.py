@@ -129,7 +129,8 @@ class Profile:
         gathers = [pieces.get(f"gather{name}", np.zeros(len(self.batch_sizes))) for name in names]
         ids = tuple(row.exit_id for row in self.rows[:-1])
         heads = np.maximum(stages - trunks, 0.0)
-        return Matrix(ids, self.batch_sizes, stages, medians[-1], *((heads, np.array(gathers)) if pieces else ()))
+        head_ms, gather_ms = (heads, np.array(gathers)) if pieces else (None, None)
+        return Matrix(ids, self.batch_sizes, stages, medians[-1], head_ms, gather_ms, self.noise)
 
     def _at(self, length: int | None, row: Row) -> Floats:
         """[batch sizes]: a row's medians at one length."""

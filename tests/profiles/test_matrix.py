@@ -1,3 +1,5 @@
+from dataclasses import replace
+
 import numpy as np
 import pytest
 from hypothesis import given
@@ -41,6 +43,8 @@ def test_a_stage_is_padded_to_the_size_above_that_is_fastest_if_it_spares_enough
     # 4 rows take 4.15 ms: 8 spare less than a twentieth
     np.testing.assert_array_equal(rows[1], [0, 8, 8, 8, *range(4, 19)])
     np.testing.assert_allclose(table.stages_at(4)[2], [0, 4, 4, 4, 4.15])
+    noisy = replace(table, noise=0.3).padded(8)
+    np.testing.assert_array_equal(noisy[1], [0, 8, *range(2, 9)])
     assert table.chain_at([4, 3, 1]) == pytest.approx(4.15 + (5 + 4.15) / 2 + 9)
 
 
