@@ -44,7 +44,7 @@ WITHIN = 1_000
 BATCH = 16
 FALL = 0.01
 FIRING = 0.95
-SIGMAS = (0.0, 0.2, 0.3, 0.4, 0.45, 0.5, 0.55, 0.6, 0.65, 0.7, 0.8, 0.9, 1.0, 1.5, 2.0, 3.0)
+SIGMAS = (0.0, 0.3, 0.4, 0.45, 0.5, 0.55, 0.6, 0.625, 0.65, 0.675, 0.7, 0.8, 1.0, 1.5, 2.0, 3.0)
 """Of the gaussian, in pixels."""
 
 METRIC = METRICS["accuracy"]
@@ -257,6 +257,10 @@ def load_test_set(chain: Chain, checkpoint: Path) -> SampleSet:
     return SampleSet(tuple(chain.manifest.inputs), found.inputs, found.labels)
 
 
+def _say(grade: Grade) -> None:
+    print(f"blur σ = {grade.sigma:g}: precision {grade.precision:.4f}, {grade.alarmed:.0%} alarmed", flush=True)
+
+
 def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--streams", type=int, default=1_000)
@@ -271,7 +275,7 @@ def main() -> int:
     grades: list[Grade] = []
     if options.engine_dir is not None:
         with load(options.engine_dir) as chain:
-            grades, clean = graded(chain, load_test_set(chain, options.checkpoint), progress=print)
+            grades, clean = graded(chain, load_test_set(chain, options.checkpoint), progress=_say)
             alarms.append(false_alarms("test set", clean, thresholds_of(chain), options.streams))
     console = Console(width=150, highlight=False)
     console.print(false_alarms_table(alarms))
