@@ -2,17 +2,26 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
 import numpy.typing as npt
 
 from etbac.planner.prices import Prices
-from etbac.planner.statistics import ExitStatistics
+from etbac.planner.statistics import ExitStatistics, Replay
 
 DRAWS = 4_000
 TAIL = 0.99
+
+
+def tail_ms(prices: Prices, replay: Replay, used: Sequence[int]) -> float:
+    """The 99th percentile over batches of random composition (`prices`: of one batch, `Prices.exactly`) whose segments
+    each take the time of a single run that was measured."""
+    rng = np.random.default_rng(0)
+    leaving = rng.multinomial(prices.merged.shape[1] - 1, replay.shares, DRAWS)
+    survivors = leaving[:, ::-1].cumsum(axis=1)[:, ::-1]
+    return float(np.quantile(prices.drawn(survivors, used, rng), TAIL))
 
 
 @dataclass(frozen=True)
@@ -32,13 +41,9 @@ class Demands:
         return self.most_ms is None or self.tail_ms(thresholds) <= self.most_ms
 
     def tail_ms(self, thresholds: Mapping[int, float]) -> float:
-        """The 99th percentile over batches of random composition, every engine taking its median time."""
-        replay = self.statistics.replay(thresholds)
-        batch = self.prices.merged.shape[1] - 1
-        leaving = np.random.default_rng(0).multinomial(batch, replay.shares, DRAWS)
-        survivors = leaving[:, ::-1].cumsum(axis=1)[:, ::-1]
+        """The 99th percentile of a batch's latency, of a chain that is built with these exits alone."""
         used = [place for place, exit_id in enumerate(self.statistics.exits) if exit_id in thresholds]
-        return float(np.quantile(self.prices.total(survivors, used), TAIL))
+        return tail_ms(self.prices, self.statistics.replay(thresholds), used)
 
     def classes_below(self, thresholds: Mapping[int, float]) -> npt.NDArray[np.int64]:
         """The classes that have not the precision asked for."""

@@ -5,9 +5,10 @@ from __future__ import annotations
 from typing import Any
 
 from etbac.contract import FULL_MODEL_ID
-from etbac.planner.demands import Demands
+from etbac.planner.demands import TAIL, Demands, tail_ms
 from etbac.planner.goal import Goal
 from etbac.planner.prediction import chain_latency, rebuilt_latency
+from etbac.planner.prices import Prices
 from etbac.planner.search import Candidate
 from etbac.planner.static_cut import static_cut
 from etbac.planner.statistics import ExitStatistics
@@ -17,13 +18,16 @@ from etbac.profiles.matrix import Matrix
 def predicted(matrix: Matrix, search: ExitStatistics, chosen: Candidate) -> dict[int, dict[str, float]]:
     """At every batch size of the profile, for samples like those of the search set: of the chain as it is, and of one
     that is built with the chosen exits alone."""
-    reach = search.replay(chosen.thresholds).survivors / search.n
+    replay = search.replay(chosen.thresholds)
+    reach, every = replay.survivors / search.n, range(len(search.exits))
     used = [exit_id in chosen.thresholds for exit_id in search.exits]
     return {
         size: {
             "chain_ms": chain_latency(matrix, size, reach),
+            "chain_p99_ms": tail_ms(Prices.exactly(matrix, size), replay, every),
             "rebuilt_ms": rebuilt_latency(matrix, size, reach, used),
             "full_ms": matrix.full_at(size),
+            "full_p99_ms": matrix.full_quantile(size, TAIL),
         }
         for size in matrix.batch_sizes
     }

@@ -16,7 +16,7 @@ from etbac.planner.certify import certify, next_level, not_likely
 from etbac.planner.chance import Ahead
 from etbac.planner.choices import Choices
 from etbac.planner.collect import check_labels, passes
-from etbac.planner.demands import Demands
+from etbac.planner.demands import TAIL, Demands
 from etbac.planner.evidence import find_test
 from etbac.planner.goal import Goal
 from etbac.planner.guarantee import check_delta, check_precision
@@ -157,7 +157,7 @@ def _choices(
 
     if min_class_precision is not None and search.classes is None:
         raise UsageError("--min-class-precision needs labels that are one class a sample, and these data have none")
-    full_ms = matrix.full_at(batch) if batch >= TAIL_FROM else None
+    full_ms = matrix.full_quantile(batch, TAIL) if batch >= TAIL_FROM else None
     found = within(full_ms if max_latency is None else max_latency)
     if found.plans:
         return found

@@ -1,4 +1,5 @@
-"""Latency of the chain, predicted from the inference time matrix and the samples that reach each stage."""
+"""Latency of the chain, predicted from the inference time matrix and the samples that reach each stage: the engines'
+medians, and what a batch costs beyond its engines."""
 
 from __future__ import annotations
 
@@ -18,7 +19,7 @@ def stage_costs(matrix: Matrix, batch: int, shares: npt.ArrayLike) -> Floats:
     priced with the matrix, and nobody costs nothing. The sum over the stages is the batch's expected latency, because
     an expectation is linear however the stages' sizes depend on each other.
     """
-    return matrix.stages_at(batch) @ binomial_weights(batch, shares)
+    return (matrix.stages_at(batch) + matrix.beyond_at(batch)) @ binomial_weights(batch, shares)
 
 
 def binomial_weights(batch: int, shares: npt.ArrayLike) -> Floats:
@@ -43,7 +44,8 @@ def rebuilt_latency(matrix: Matrix, batch: int, survivors: npt.ArrayLike, used: 
         return spared
     reach = np.asarray(survivors, np.float64)
     heads = np.diag(matrix.padded_at(matrix.head_ms, batch)[:-1] @ binomial_weights(batch, reach[:-1]))
-    gathers = np.diag(matrix.padded_at(matrix.gather_ms, batch)[1:] @ binomial_weights(batch, reach[1:]))
+    between = matrix.padded_at(matrix.gather_ms, batch)[1:] + matrix.beyond_at(batch)[1:]
+    gathers = np.diag(between @ binomial_weights(batch, reach[1:]))
     return spared - float(((heads + gathers) * ~np.asarray(used, bool)).sum())
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import numpy.typing as npt
@@ -17,13 +17,16 @@ class Prices:
     """Milliseconds of a batch, in tables over how many of n samples reach a stage.
 
     `merged` [stages + 1, n + 1]: at [k, s], the first k stages alone, each run by s samples. `heads` and `gathers`
-    [exits, n + 1]: what using an exit adds, its head and gate to the stage that it ends and the gather to the next.
-    An exit that is left out costs nothing: its stage and the next one are one segment.
+    [exits, n + 1]: what using an exit adds, its head and gate to the stage that it ends, the gather and what a stage
+    costs beyond its engine to the next.
+    An exit that is left out costs nothing: its stage and the next one are one segment. `runs` [stages, n + 1, runs],
+    where one batch is priced: single runs of each stage ÷ their median.
     """
 
     merged: Floats
     heads: Floats
     gathers: Floats
+    runs: Floats | None = None
 
     @staticmethod
     def expected(matrix: Matrix, batch: int, n: int) -> Prices:
@@ -33,7 +36,7 @@ class Prices:
     @staticmethod
     def exactly(matrix: Matrix, batch: int) -> Prices:
         """Of one batch, when s of its samples reach a stage."""
-        return Prices._of(matrix, batch, np.eye(batch + 1))
+        return replace(Prices._of(matrix, batch, np.eye(batch + 1)), runs=matrix.runs_at(batch))
 
     @staticmethod
     def whole(stages: Floats) -> Prices:
@@ -43,10 +46,13 @@ class Prices:
 
     @staticmethod
     def _of(matrix: Matrix, batch: int, weights: Floats) -> Prices:
-        stages = matrix.stages_at(batch) @ weights
+        beyond = matrix.beyond_at(batch)
+        stages = (matrix.stages_at(batch) + beyond) @ weights
         if matrix.head_ms is None or matrix.gather_ms is None:
             return Prices.whole(stages)
-        heads, gathers = (matrix.padded_at(each, batch) @ weights for each in (matrix.head_ms, matrix.gather_ms))
+        beyond[0] = 0
+        heads = matrix.padded_at(matrix.head_ms, batch) @ weights
+        gathers = (matrix.padded_at(matrix.gather_ms, batch) + beyond) @ weights
         return Prices(_merged(stages - heads - gathers), heads[:-1], gathers[1:])
 
     @property
@@ -63,6 +69,21 @@ class Prices:
         segments = zip([-1, *used], [*used, self.end], strict=True)
         cost = sum(self.segment(before, place)[survivors[..., before + 1]] for before, place in segments)
         return np.asarray(cost, np.float64)
+
+    def drawn(self, survivors: npt.NDArray[np.int64], used: Sequence[int], rng: np.random.Generator) -> Floats:
+        """[draws]: as `total`, survivors [draws, stages], of `exactly`: every segment takes a single run's time.
+
+        All segments of a batch take theirs from the same part of the measurement: what slows the machine for a while
+        slows them together.
+        """
+        if self.runs is None:
+            return self.total(survivors, used)
+        moment = rng.integers(0, self.runs.shape[2], len(survivors))
+        cost = np.zeros(len(survivors))
+        for before, place in zip([-1, *used], [*used, self.end], strict=True):
+            rows = survivors[:, before + 1]
+            cost += self.segment(before, place)[rows] * self.runs[place, rows, moment]
+        return cost
 
     def segment(self, before: int, place: int) -> Floats:
         """[n + 1]: the segment from behind the exit at `before` (-1: from the beginning) to the one at `place`."""

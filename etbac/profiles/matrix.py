@@ -20,6 +20,9 @@ class Matrix:
     `stages`: exit ids in the order of the chain, the last stage's being 0. `stage_ms` [stages, sizes] and `full_ms`
     [sizes] are float64; `batch_sizes` ascend. `head_ms` and `gather_ms` [stages, sizes], where they were measured: what
     a stage's head and gate cost, and the gather at its beginning; 0 for the last stage's head and the first's gather.
+    `entry_ms` and `step_ms` [sizes], by the size of the batch: what it costs beyond the engines that it runs, if that
+    is the first stage alone, and for each stage more. `runs` [stages, sizes, runs] and `full_runs` [sizes, runs]:
+    single runs ÷ their median, in the order of their making.
     `noise`: spread of a typical timing; a larger batch must spare more than that.
     """
 
@@ -29,6 +32,10 @@ class Matrix:
     full_ms: Floats
     head_ms: Floats | None = None
     gather_ms: Floats | None = None
+    entry_ms: Floats | None = None
+    step_ms: Floats | None = None
+    runs: Floats | None = None
+    full_runs: Floats | None = None
     noise: float = 0.0
 
     def __post_init__(self) -> None:
@@ -66,14 +73,39 @@ class Matrix:
         """[rows, largest + 1]: rows that were measured at `batch_sizes`, at batch sizes 0 to `largest`."""
         return np.stack([self._at(row, np.arange(largest + 1)) for row in rows])
 
+    def beyond_at(self, batch: int) -> Floats:
+        """[stages, batch + 1]: what each stage that runs costs a batch of this size beyond its engine."""
+        each = np.zeros((len(self.stages), batch + 1))
+        if self.entry_ms is not None and self.step_ms is not None:
+            each[0, 1:] = np.interp(batch, self.batch_sizes, self.entry_ms)
+            each[1:, 1:] = np.interp(batch, self.batch_sizes, self.step_ms)
+        return each
+
+    def runs_at(self, largest: int) -> Floats:
+        """[stages, largest + 1, runs]: single runs ÷ their median, of the nearest size that was measured."""
+        if self.runs is None:
+            return np.ones((len(self.stages), largest + 1, 1))
+        return self.runs[:, self._nearest(np.arange(largest + 1))]
+
     def full_at(self, batch: int) -> float:
         """The full model at one batch size."""
         return float(self._at(self.full_ms, np.array([batch]))[0])
+
+    def full_quantile(self, batch: int, q: float) -> float:
+        """A quantile of the full model's single runs at one batch size."""
+        if self.full_runs is None:
+            return self.full_at(batch)
+        return self.full_at(batch) * float(np.quantile(self.full_runs[self._nearest(np.array([batch]))[0]], q))
 
     def chain_at(self, sizes: npt.ArrayLike) -> float:
         """The sum over the stages at the sizes that they had; a stage of size 0 did not run."""
         each = np.asarray(sizes)
         return float(sum(self._at(row, each[k : k + 1])[0] for k, row in enumerate(self.stage_ms)))
+
+    def _nearest(self, sizes: npt.NDArray[np.int64]) -> npt.NDArray[np.intp]:
+        """Places of the measured sizes nearest to these."""
+        nearest: npt.NDArray[np.intp] = np.abs(np.subtract.outer(sizes, self.batch_sizes)).argmin(axis=1)
+        return nearest
 
     def _at(self, row: Floats, sizes: npt.NDArray[np.int64]) -> Floats:
         """Linear between the sizes measured and, beyond the largest, in proportion to the size."""

@@ -16,6 +16,7 @@ from etbac.profiles.sizes import Point, points
 from etbac.profiles.timer import Timing
 
 SCHEMA_VERSION = 1
+AT_FIRST, EVENLY, AS_PLANNED = "at first", "evenly", "as planned"
 NOISY = 0.10
 """Spread of a typical timing from which a machine's figures are not to be trusted."""
 
@@ -34,8 +35,8 @@ class Row:
 
 @dataclass(frozen=True)
 class ChainTiming:
-    """The whole chain at one point. `exits` says how rows left ("evenly", "as planned"); `sizes` are the rows that
-    each stage ran; `matrix_ms` is the sum of the engines' medians at those sizes."""
+    """The whole chain at one point. `exits` says how rows left ("at first", "evenly", "as planned"); `sizes` are the
+    rows that each stage ran; `matrix_ms` is the sum of the engines' medians at those sizes."""
 
     exits: str
     batch: int
@@ -47,6 +48,11 @@ class ChainTiming:
     @property
     def point(self) -> Point:
         return Point(self.batch, self.length)
+
+    @property
+    def beyond_ms(self) -> float:
+        """What the batch costs beyond its engines; never less than nothing."""
+        return max(0.0, self.timing.median_ms - self.matrix_ms)
 
     @property
     def ratio(self) -> float:
@@ -121,7 +127,8 @@ class Profile:
 
     def matrix_at(self, length: int | None) -> Matrix:
         """The medians at one length (None where none is dynamic): linear between the lengths measured; those of the
-        smallest below it and, beyond the largest, in proportion to the length."""
+        smallest below it and, beyond the largest, in proportion to the length. Single runs, and what a batch costs
+        beyond its engines, are those of the nearest."""
         medians = np.array([self._at(length, row) for row in self.rows])
         stages, pieces = medians[:-1], {row.engine: self._at(length, row) for row in self.pieces}
         names = [row.engine.split()[0].removeprefix("segment") for row in self.rows[:-1]]
@@ -129,8 +136,35 @@ class Profile:
         gathers = [pieces.get(f"gather{name}", np.zeros(len(self.batch_sizes))) for name in names]
         ids = tuple(row.exit_id for row in self.rows[:-1])
         heads = np.maximum(stages - trunks, 0.0)
-        head_ms, gather_ms = (heads, np.array(gathers)) if pieces else (None, None)
-        return Matrix(ids, self.batch_sizes, stages, medians[-1], head_ms, gather_ms, self.noise)
+        nearest = min(self.lengths, key=lambda each: abs(each - (length or each)), default=None)
+        near = [place for place, point in enumerate(self.points) if point.length == nearest]
+        runs = np.array([[row.timings[place].runs for place in near] for row in self.rows])
+        entry_ms, step_ms = self._beyond_engines(nearest)
+        return Matrix(
+            stages=ids,
+            batch_sizes=self.batch_sizes,
+            stage_ms=stages,
+            full_ms=medians[-1],
+            head_ms=heads if pieces else None,
+            gather_ms=np.array(gathers) if pieces else None,
+            entry_ms=entry_ms,
+            step_ms=step_ms,
+            runs=runs[:-1],
+            full_runs=runs[-1],
+            noise=self.noise,
+        )
+
+    def _beyond_engines(self, length: int | None) -> tuple[Floats | None, Floats | None]:
+        """Milliseconds [sizes] that a batch costs beyond its engines: with the first stage alone, and each one more."""
+        ways = {(each.exits, each.batch): each for each in self.chain if each.length == length}
+        first = [ways.get((AT_FIRST, size)) for size in self.batch_sizes]
+        evenly = [ways.get((EVENLY, size)) for size in self.batch_sizes]
+        if not all(first) or not all(evenly):
+            return None, None
+        entry = np.array([each.beyond_ms for each in first if each])
+        steps = [(each.beyond_ms, max(1, np.count_nonzero(each.sizes) - 1)) for each in evenly if each]
+        step = [max(0.0, beyond - first) / more for (beyond, more), first in zip(steps, entry, strict=True)]
+        return entry, np.array(step)
 
     def _at(self, length: int | None, row: Row) -> Floats:
         """[batch sizes]: a row's medians at one length."""

@@ -19,7 +19,7 @@ from etbac.contract import FULL_MODEL_ID
 from etbac.profiles.device import describe, machine_id
 from etbac.profiles.partial import Partial
 from etbac.profiles.pieces import Piece, pieces
-from etbac.profiles.profile import ChainTiming, Profile, Row
+from etbac.profiles.profile import AS_PLANNED, AT_FIRST, EVENLY, ChainTiming, Profile, Row
 from etbac.profiles.sizes import Point, check_lengths, check_sizes, points, powers_of_two, where_it_bends
 from etbac.profiles.stored import hashes, read, write
 from etbac.profiles.timer import Timing, measure, steady
@@ -34,7 +34,7 @@ BUDGET_S = 20.0
 SHORT_BUDGET_S = 5.0
 TARGET_ERROR = 0.01
 ADAPTIVE: Literal["adaptive"] = "adaptive"
-EVENLY, AS_PLANNED, FULL = "evenly", "as planned", "full"
+FULL = "full"
 
 Sizes: TypeAlias = Sequence[int] | Literal["adaptive"]
 Progress = Callable[[float], None]
@@ -240,8 +240,8 @@ def _engines(chain: Chain, batches: Mapping[Point, Mapping[str, Array]], parts: 
 
 
 def _ways_to_leave(chain: Chain) -> dict[str, list[float]]:
-    """Shares of rows that leave at each stage: as many at each, and those of the plan's search set."""
-    ways = {EVENLY: [1.0] * len(chain.ids)}
+    """Shares of rows that leave at each stage: all at the first, as many at each, those of the plan's search set."""
+    ways = {AT_FIRST: [1.0] + [0.0] * len(chain.exits), EVENLY: [1.0] * len(chain.ids)}
     if chain.plan is not None and "shares" in chain.plan.search:
         ways[AS_PLANNED] = [chain.plan.search["shares"].get(str(exit_id), 0.0) for exit_id in chain.ids]
     return ways

@@ -45,6 +45,14 @@ class Timing:
         kept = tuple(round(float(value), 4) for value in np.asarray(samples)[evenly])
         return Timing(median, p95, p99, (high - low) / median, relative_error(samples), len(samples), kept)
 
+    @property
+    def runs(self) -> Milliseconds:
+        """[KEPT]: the single runs ÷ their median, in their order; the same more than once where fewer were made."""
+        kept: Milliseconds = np.array(self.samples or (self.median_ms,))
+        places = np.linspace(0, len(kept) - 1, KEPT).round().astype(np.int64)
+        ratios: Milliseconds = kept[places] / self.median_ms
+        return ratios
+
 
 def relative_error(samples: Milliseconds) -> float:
     """Half the width of the median's 95% interval ÷ the median; infinite where too few samples bound it."""

@@ -1,3 +1,5 @@
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
@@ -34,6 +36,15 @@ def test_without_exits_the_tail_is_the_whole_chain(sample, matrix):
     table = matrix(4, 2, True)
     prices = Prices.exactly(table, BATCH)
     assert Demands(sample, prices).tail_ms({}) == pytest.approx(prices.segment(-1, 4)[BATCH])
+
+
+def test_the_tail_has_the_noise_of_single_runs_which_falls_on_a_whole_batch(sample, matrix):
+    table = matrix(4, 2, True)
+    runs = np.ones((5, len(table.batch_sizes), 200))
+    runs[..., :10] = 3.0
+    noisy = Demands(sample, Prices.exactly(replace(table, runs=runs), BATCH))
+    calm = Demands(sample, Prices.exactly(table, BATCH))
+    assert noisy.tail_ms({}) == pytest.approx(3 * calm.tail_ms({}))
 
 
 def test_a_plan_is_found_that_keeps_to_the_tail(sample, matrix):

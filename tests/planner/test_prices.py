@@ -1,3 +1,5 @@
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
@@ -49,3 +51,17 @@ def test_one_batch_is_priced_at_its_own_sizes(matrix):
     assert prices.segment(-1, 0)[8] + prices.segment(0, 1)[5] + prices.segment(1, 2)[0] == pytest.approx(
         table.chain_at(sizes)
     )
+
+
+@pytest.mark.parametrize("used", [[0, 1, 2], [1], []])
+def test_what_a_batch_costs_beyond_its_engines_is_paid_by_every_segment_that_is_left(matrix, used):
+    plain = matrix(3, 1, True)
+    table = replace(plain, entry_ms=np.full(6, 0.5), step_ms=np.full(6, 0.25))
+    sizes = np.array([[8, 5, 2, 1]])
+    ours, without = (Prices.exactly(each, BATCH).total(sizes, used)[0] for each in (table, plain))
+    assert ours - without == pytest.approx(0.5 + 0.25 * len(used))
+    reach = [1.0, 0.5, 0.25, 0.125]
+    kept = [place in used for place in range(3)]
+    more = rebuilt_latency(table, BATCH, reach, kept) - rebuilt_latency(plain, BATCH, reach, kept)
+    behind = [1 - (1 - reach[place + 1]) ** BATCH for place in used]
+    assert more == pytest.approx(0.5 + 0.25 * sum(behind))

@@ -105,3 +105,27 @@ def test_a_noisy_machine_is_warned_of_with_the_figure(measured):
 
 def test_the_chain_is_compared_with_the_sum_of_its_engines(measured):
     assert measured.chain[0].ratio == pytest.approx(1.2)
+
+
+def test_what_a_batch_costs_beyond_its_engines_is_told_by_how_many_of_them_run(measured):
+    first = ChainTiming("at first", 8, (8, 0), timing(2.5), 2.0)
+    whole = replace(
+        measured,
+        chain=(
+            *(first, replace(first, batch=1, sizes=(1, 0), timing=timing(1.25), matrix_ms=1.0)),
+            *(measured.chain[0], ChainTiming("evenly", 1, (1, 1), timing(4.0), 4.0)),
+        ),
+    )
+    table = whole.matrix.beyond_at(8)
+    np.testing.assert_allclose(table[:, 8], [0.5, 0.5])
+    np.testing.assert_allclose(table[:, 0], 0)
+    np.testing.assert_allclose(whole.matrix.beyond_at(1), [[0, 0.25], [0, 0]])
+    assert not measured.matrix.beyond_at(8).any()
+
+
+def test_single_runs_are_kept_as_ratios_to_their_median(measured):
+    rows = tuple(replace(row, timings=(replace(row.timings[0], samples=(1, 2, 4)),) * 2) for row in measured.rows)
+    matrix = replace(measured, rows=rows).matrix
+    assert sorted(set(matrix.runs_at(8)[1, 3].round(3))) == [0.333, 0.667, 1.333]
+    assert matrix.full_quantile(8, 1.0) == pytest.approx(3.5 * 4 / 3.5)
+    assert set(measured.matrix.runs_at(8).ravel()) == {1.0}

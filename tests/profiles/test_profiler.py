@@ -44,7 +44,9 @@ def test_every_engine_the_full_model_and_the_chain_are_measured_and_kept(engines
         ("full", 0),
     ]
     assert all(timing.median_ms > 0 for row in measured.rows for timing in row.timings)
-    assert [(each.exits, each.batch) for each in measured.chain] == [("evenly", size) for size in (1, 2, 4, 8)]
+    assert [(each.exits, each.batch) for each in measured.chain] == [
+        (way, size) for way in ("at first", "evenly") for size in (1, 2, 4, 8)
+    ]
     assert measured.chain[-1].sizes == (8, 5, 3)
     directory = EngineDir.open(engines)
     assert Profile.from_json(directory.read_profile(measured.file)) == measured
@@ -55,7 +57,11 @@ def test_the_plans_way_of_leaving_is_measured_too(engines):
     plan = Plan((3, 7), {3: 0.9}, 0.9, False, search={"shares": {"3": 0.75, "7": 0.0, "0": 0.25}})
     write_plan(EngineDir.open(engines), "onnxruntime-cpu-fp32", plan)
     measured = profiler.profile(engines, batch_sizes=[8], budget_s=0.05)
-    assert [(each.exits, each.sizes) for each in measured.chain] == [("evenly", (8, 5, 3)), ("as planned", (8, 2, 2))]
+    assert [(each.exits, each.sizes) for each in measured.chain] == [
+        ("at first", (8, 0, 0)),
+        ("evenly", (8, 5, 3)),
+        ("as planned", (8, 2, 2)),
+    ]
 
 
 def test_a_profile_is_used_again_for_the_same_engines_on_the_same_machine(engines, monkeypatch):
@@ -164,7 +170,7 @@ def test_every_engine_is_measured_at_every_length(sequences):
     points = [Point(1, 16), Point(4, 16), Point(1, 64), Point(4, 64)]
     assert measured.lengths == (16, 64)
     assert measured.points == points
-    assert [each.point for each in measured.chain] == points
+    assert [each.point for each in measured.chain] == 2 * points
     assert all(len(row.timings) == len(row.steady_ms) == 4 for row in (*measured.rows, *measured.pieces))
     with etbac.load(sequences) as chain:
         assert stored.read(chain) == measured
