@@ -4,8 +4,9 @@ Each answered sample has a hardness: the later it left, and the less sure, the h
 certify set and all samples so far is uniform as long as samples are exchangeable, whatever their distribution
 (conformal p-values; Vovk, Gammerman & Shafer, Algorithmic Learning in a Random World, section 8.1). A bet against
 uniformity, with odds learnt from the ranks so far, is a test martingale: it reaches 1/α with a probability of at most
-α, ever (Ville). Bets begin anew every so often, each with its share of the capital, so that a change is found that
-comes late.
+α, ever (Ville). So is a mixture of bets. Bets begin anew every so often, each with its share of the capital, so that a
+change is found that comes late; and a share of each is bet on all intervals of ranks, others on whether a rank is below
+or beyond one cut, which is learnt from fewer samples.
 """
 
 from __future__ import annotations
@@ -29,11 +30,23 @@ PRIOR = 2.0
 """Ranks that each interval is taken to have had before the first."""
 EVERY = 250
 """Samples after which a new bet begins."""
-MOST = 64
+MOST = 24
 """Bets at a time."""
+CUTS = (1, 2, 5, 8, 9)
+"""Intervals before which ranks are told from those after."""
 
 Counts = npt.NDArray[np.int64]
 Floats = npt.NDArray[np.float64]
+
+
+def _ways() -> Floats:
+    """[ways, ODDS, ODDS]: 1 where two intervals are not told apart; the last way tells all apart."""
+    beyond = np.arange(ODDS) >= np.array(CUTS)[:, None]
+    halves = beyond[:, :, None] == beyond[:, None, :]
+    return np.concatenate([halves, np.eye(ODDS)[None]]).astype(np.float64)
+
+
+WAYS = _ways()
 
 
 def hardness(place: npt.ArrayLike, confidence: npt.ArrayLike) -> Counts:
@@ -116,7 +129,7 @@ class Monitor:
 
 
 class _Bets:
-    """Bets on where ranks fall, one more every EVERY ranks: the j-th gets 1 ÷ (j + 1) of the cash.
+    """Bets on where ranks fall, one more every EVERY ranks: the j-th gets 1 ÷ (j + 1) of the cash, for all WAYS alike.
 
     With more than MOST, the one that is worth least is closed and adds to the cash: what all are worth stays the same,
     so the whole is still a martingale, and a rank costs the same however long the stream.
@@ -126,7 +139,7 @@ class _Bets:
         self._taken = 0
         self._log_cash = 0.0
         self._hits = np.zeros((0, ODDS))
-        self._log_worth = np.zeros(0)
+        self._log_worth = np.zeros((len(WAYS), 0))
 
     def to_json(self) -> dict[str, Any]:
         bets = {"hits": self._hits.tolist(), "log_worth": self._log_worth.tolist()}
@@ -150,25 +163,39 @@ class _Bets:
         if self.room == EVERY:
             self._begin()
         interval = np.minimum((ranks * ODDS).astype(np.int64), ODDS - 1)
-        hits = self._hits[:, interval] + _so_far(interval == interval[:, None]) - 1
+        fallen = np.eye(ODDS)[interval]
+        alike = WAYS[:, interval]
+        hits = (self._hits @ WAYS)[:, :, interval] + (alike * (fallen.cumsum(axis=0) - fallen)).sum(axis=2)[:, None]
         all_hits = self._hits.sum(axis=1, keepdims=True) + np.arange(len(ranks))
-        steps = np.column_stack([self._log_worth, np.log(ODDS * hits / all_hits)])
-        worth = steps.cumsum(axis=1)[:, 1:]
+        steps = np.log(hits / all_hits * (ODDS / alike.sum(axis=2))[:, None])
+        worth = np.concatenate([self._log_worth[:, :, None], steps], axis=2).cumsum(axis=2)[:, :, 1:]
         self._taken += len(ranks)
-        self._hits += np.bincount(interval, minlength=ODDS)
-        self._log_worth = worth[:, -1].copy()
-        together: Floats = np.logaddexp.reduce(worth, axis=0, initial=self._log_cash)
-        return together
+        self._hits += fallen.sum(axis=0)
+        self._log_worth = worth[:, :, -1].copy()
+        cash = np.full((1, len(ranks)), self._log_cash)
+        return _log_sum(np.concatenate([worth.reshape(-1, len(ranks)), cash]))
 
     def _begin(self) -> None:
         number = self._taken // EVERY + 1
-        if len(self._log_worth) == MOST:
-            least = int(self._log_worth.argmin())
-            self._log_cash = float(np.logaddexp(self._log_cash, self._log_worth[least]))
-            self._hits, self._log_worth = np.delete(self._hits, least, axis=0), np.delete(self._log_worth, least)
+        if len(self._hits) == MOST:
+            worth = _log_sum(self._log_worth)
+            least = int(worth.argmin())
+            self._log_cash = float(np.logaddexp(self._log_cash, worth[least]))
+            self._hits, self._log_worth = (
+                np.delete(self._hits, least, axis=0),
+                np.delete(self._log_worth, least, axis=1),
+            )
+        stake = np.full((len(WAYS), 1), self._log_cash - math.log((number + 1) * len(WAYS)))
         self._hits = np.vstack([self._hits, np.full((1, ODDS), PRIOR)])
-        self._log_worth = np.append(self._log_worth, self._log_cash - math.log(number + 1))
+        self._log_worth = np.hstack([self._log_worth, stake])
         self._log_cash += math.log(number / (number + 1))
+
+
+def _log_sum(logs: Floats) -> Floats:
+    """The logarithm of the sum over axis 0 of what `logs` are the logarithms of."""
+    most = logs.max(axis=0)
+    total: Floats = most + np.log(np.exp(logs - most).sum(axis=0))
+    return total
 
 
 def _so_far(pairs: npt.NDArray[np.bool_]) -> Counts:

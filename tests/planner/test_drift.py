@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from etbac.planner.drift import BINS, EVERY, LEVEL, MOST, ODDS, PRIOR, Audit, Monitor, hardness, reference_counts
+from etbac.planner.drift import BINS, CUTS, EVERY, LEVEL, MOST, ODDS, PRIOR, Audit, Monitor, hardness, reference_counts
 
 STAGES = 4
 
@@ -78,7 +78,7 @@ def assert_same_state(one: Monitor, other: Monitor) -> None:
     ours, theirs = one.to_json(), other.to_json()
     assert ours["counts"] == theirs["counts"]
     assert ours["bets"]["hits"] == theirs["bets"]["hits"]
-    assert ours["bets"]["log_worth"] == pytest.approx(theirs["bets"]["log_worth"], abs=1e-9)
+    np.testing.assert_allclose(ours["bets"]["log_worth"], theirs["bets"]["log_worth"], atol=1e-9)
     assert one.log_most == pytest.approx(other.log_most, abs=1e-9)
     assert one.seen == other.seen
 
@@ -89,14 +89,17 @@ def log_most_of_a_plain_loop(samples: np.ndarray, seed: int) -> float:
     for taken, each in enumerate(samples.tolist()):
         counts[each] += 1
         rank = (sum(counts[each + 1 :]) + rng.random() * counts[each]) / sum(counts)
+        interval = int(rank * ODDS)
         if taken % EVERY == 0:
             number = len(bets) + 1
-            bets.append([1 / (number * (number + 1)), [PRIOR] * ODDS])
-        for bet in bets:
-            hits = bet[1]
-            bet[0] *= ODDS * hits[int(rank * ODDS)] / sum(hits)
-            hits[int(rank * ODDS)] += 1
-        most = max(most, math.log(sum(worth for worth, _ in bets) + 1 / (len(bets) + 1)))
+            stake = 1 / (number * (number + 1)) / (len(CUTS) + 1)
+            bets.append(([stake] * (len(CUTS) + 1), [PRIOR] * ODDS))
+        for worth, hits in bets:
+            for way, cut in enumerate([*CUTS, None]):
+                alike = [interval] if cut is None else [*range(cut)] if interval < cut else [*range(cut, ODDS)]
+                worth[way] *= sum(hits[each] for each in alike) / sum(hits) * ODDS / len(alike)
+            hits[interval] += 1
+        most = max(most, math.log(sum(sum(worth) for worth, _ in bets) + 1 / (len(bets) + 1)))
     return most
 
 
@@ -122,7 +125,7 @@ def test_the_bet_is_fair(taken: int):
     for interval in range(ODDS):
         at = Monitor.from_json(monitor.to_json())._bets
         after.append(np.exp(at.take(np.array([(interval + 0.5) / ODDS])))[0])
-    assert len(bets["log_worth"]) <= MOST
+    assert len(bets["hits"]) <= MOST
     assert np.ptp(after) > 0
     assert np.mean(after) == pytest.approx(before, rel=1e-9)
 
