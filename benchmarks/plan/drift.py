@@ -203,7 +203,9 @@ def fallen(grades: Sequence[Grade]) -> tuple[str, Grade | None]:
     by_precision = [grade for grade in blurred if grade.precision <= none.precision - FALL]
     if by_precision:
         return "precision", by_precision[0]
-    return "chain's accuracy", next((grade for grade in blurred if grade.chain <= none.chain - FALL), None)
+    return "accuracy (precision never falls by one)", next(
+        (grade for grade in blurred if grade.chain <= none.chain - FALL), None
+    )
 
 
 def false_alarms_table(found: Sequence[FalseAlarms]) -> Table:
@@ -219,7 +221,7 @@ def blur_table(grades: Sequence[Grade]) -> Table:
     shown = Table(
         *("blur σ", "full model", "chain", "precision", "chain ÷ unblurred full model"),
         *(f"alarmed in {WITHIN:,}", "median samples", "95%"),
-        caption=f"* the smallest blur at which {what} is a point lower than without",
+        caption=f"* the smallest blur that costs a point of {what}",
     )
     for grade in grades:
         shown.add_row(
