@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import argparse
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -130,8 +130,8 @@ def _rival(name: str, way: Callable[[], Thresholds], statistics: ExitStatistics,
     return Rival(name, chosen, _cost(statistics, prices, chosen), statistics.replay(chosen).precision, seconds)
 
 
-def table(rivals: list[Rival], full_ms: float) -> Table:
-    shown = Table("", "exits", "expected ms", "below full model", "precision", "s")
+def table(rivals: Sequence[Rival], full_ms: float, title: str = "") -> Table:
+    shown = Table(title, "exits", "expected ms", "below full model", "precision", "s")
     for rival in rivals:
         exits = ", ".join(map(str, rival.thresholds)) or "none"
         saved = f"{1 - rival.cost_ms / full_ms:.1%}"

@@ -34,7 +34,7 @@ BUDGET_S = 20.0
 SHORT_BUDGET_S = 5.0
 TARGET_ERROR = 0.01
 ADAPTIVE: Literal["adaptive"] = "adaptive"
-FULL = "full"
+FULL, ALSO = "full", "also"
 
 Sizes: TypeAlias = Sequence[int] | Literal["adaptive"]
 Progress = Callable[[float], None]
@@ -115,11 +115,12 @@ def measure_chain(
     partly: Partial | None = None,
     apart: bool = True,
     lengths: Sequence[int] | None = None,
+    also: Sequence[Callable[[], Any]] = (),
 ) -> Profile:
     """As `profile`, of a chain that is loaded, with the engines of another `beside`; nothing is written.
 
     `partly` holds the runs of an interrupted measurement, and gets those of this one. Without `apart` neither heads and
-    gathers nor runs one after the other are measured.
+    gathers nor runs one after the other are measured. `also`: what runs in the same rounds, and keeps its own time.
     """
     begun = time.perf_counter()
     sizes, specs = check_sizes(batch_sizes, chain.manifest.max_batch), chain.manifest.inputs
@@ -146,8 +147,9 @@ def measure_chain(
             **{(FULL, point): partial(chain.full, batch) for point, batch in batches.items()},
             **{(way, point): partial(chain.run, batches[point], exit_at=ids) for (way, point), ids in forced.items()},
         }
+        beyond = {(ALSO, Point(place)): call for place, call in enumerate(also)}
         left = max(budget_s - spent, 0.0) or 1e-9
-        taken = measure(calls, left, target_error, progress=progress, before=before, keep=keep)
+        taken = measure({**calls, **beyond}, left, target_error, progress=progress, before=before, keep=keep)
         chains = set(forced)
         alone = {key: steady(call) for key, call in calls.items() if key not in chains} if apart else {}
     timings = {key: Timing.of(milliseconds) for key, milliseconds in taken.items()}
