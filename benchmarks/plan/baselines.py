@@ -36,6 +36,8 @@ class Rival:
     thresholds: Thresholds
     cost_ms: float
     precision: float
+    kept: bool
+    """Whether that is the precision asked for."""
     seconds: float
 
 
@@ -54,7 +56,7 @@ def compare(statistics: ExitStatistics, matrix: Matrix, batch: int, precision: f
         "best static cut": lambda: static_cut(statistics, precision),
         "no exit": dict,
     }
-    return [_rival(name, way, statistics, prices) for name, way in ways.items()]
+    return [_rival(name, way, statistics, prices, precision) for name, way in ways.items()]
 
 
 def recursive_placement(statistics: ExitStatistics, prices: Prices, precision: float) -> Thresholds:
@@ -123,21 +125,23 @@ def _cost(statistics: ExitStatistics, prices: Prices, thresholds: Thresholds) ->
     return float(prices.total(statistics.replay(thresholds).survivors, used))
 
 
-def _rival(name: str, way: Callable[[], Thresholds], statistics: ExitStatistics, prices: Prices) -> Rival:
+def _rival(
+    name: str, way: Callable[[], Thresholds], statistics: ExitStatistics, prices: Prices, precision: float
+) -> Rival:
     begun = time.perf_counter()
     chosen = way()
     seconds = time.perf_counter() - begun
-    return Rival(name, chosen, _cost(statistics, prices, chosen), statistics.replay(chosen).precision, seconds)
+    reached = statistics.replay(chosen).precision
+    return Rival(name, chosen, _cost(statistics, prices, chosen), reached, reached >= precision, seconds)
 
 
 def table(rivals: Sequence[Rival], full_ms: float, title: str = "") -> Table:
     shown = Table(title, "exits", "expected ms", "below full model", "precision", "s")
     for rival in rivals:
+        reached = f"{rival.precision:.4f}{'' if rival.kept else ' (too low)'}"
         exits = ", ".join(map(str, rival.thresholds)) or "none"
         saved = f"{1 - rival.cost_ms / full_ms:.1%}"
-        shown.add_row(
-            rival.name, exits, f"{rival.cost_ms:.3f}", saved, f"{rival.precision:.4f}", f"{rival.seconds:.2f}"
-        )
+        shown.add_row(rival.name, exits, f"{rival.cost_ms:.3f}", saved, reached, f"{rival.seconds:.2f}")
     return shown
 
 

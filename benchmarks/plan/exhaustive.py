@@ -17,7 +17,7 @@ from etbac.planner.search import THOROUGH
 from etbac.planner.statistics import ExitStatistics
 
 SAMPLES = 2_000
-LEVELS = {1: 400, 2: 120, 3: 30, 4: 12, 5: 7, 6: 5}
+LEVELS = {1: 2_000, 2: 500, 3: 200, 4: 80, 5: 36, 6: 30}
 """Thresholds tried at each exit, by how many exits there are."""
 MOST, MOST_SECONDS = 1.01, 10.0
 
@@ -46,9 +46,9 @@ def compare(population: Population) -> list[Compared]:
 
 
 def fastest_of_all(sample: ExitStatistics, prices: Prices, precision: float, levels: int) -> float:
-    """The lowest expected cost over all subsets of exits, and thresholds from `levels` quantiles of each exit's
-    confidence, that keep the precision; partial plans that cost more than the best so far are not gone on with."""
-    grid = [np.quantile(row, np.linspace(0, 1, levels, endpoint=False)) for row in sample.confidence]
+    """The lowest expected cost over all subsets of exits, with up to `levels` thresholds at each, that keep the
+    precision; partial plans that cost more than the best so far, or can't keep it any more, are not gone on with."""
+    grid = [_grid(row, harmful, levels) for row, harmful in zip(sample.confidence, sample.harmful, strict=False)]
     needed, best = precision * sample.n_right, np.inf
 
     def extend(place: int, last: int, alive: npt.NDArray[np.intp], spent: float, right: int) -> None:
@@ -69,6 +69,13 @@ def fastest_of_all(sample: ExitStatistics, prices: Prices, precision: float, lev
 
     extend(0, -1, np.arange(sample.n), 0.0, 0)
     return float(best)
+
+
+def _grid(confidence: npt.NDArray[np.float32], harmful: npt.NDArray[np.bool_], levels: int) -> npt.NDArray[np.float32]:
+    """Falling thresholds, each just above a harmful sample: closer together where few are let go; at last everybody."""
+    ordered = np.sort(confidence[harmful])[::-1]
+    places = np.unique(np.geomspace(1, len(ordered) + 1, levels).round().astype(np.int64))[:-1] - 1
+    return np.append(np.nextafter(ordered[places], np.float32(np.inf)), np.float32(-np.inf))
 
 
 def _compared(population: Population, rows: npt.NDArray[np.intp]) -> Compared:

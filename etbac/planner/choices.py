@@ -70,10 +70,14 @@ class Choices:
             return max((choice.candidate for choice in self.plans), key=lambda each: (each.net, -each.cost_ms))
         found = min(kept, key=lambda choice: choice.candidate.cost_ms)
         best, search = found.candidate, found.search
-        not_counted = len(best.thresholds) + (1 - search.credit) * best.repairs
-        finer = search.cheapest(-most - not_counted)
-        better = [finer] if finer is not None and finer.net >= -most else []
-        return min([best, *self.fitting(better)], key=lambda each: each.cost_ms)
+        while True:
+            # what the search takes off a plan's worth, by its exits and repairs, is not taken off its precision
+            not_counted = len(best.thresholds) + (1 - search.credit) * best.repairs
+            finer = search.cheapest(-most - not_counted)
+            better = [finer] if finer is not None and finer.net >= -most else []
+            before, best = best, min([best, *self.fitting(better)], key=lambda each: each.cost_ms)
+            if len(best.thresholds) == len(before.thresholds):
+                return best
 
     def fitting(self, found: Iterable[Candidate]) -> list[Candidate]:
         """Those that meet the demands."""
