@@ -68,7 +68,7 @@ def test_plans_and_profiles_are_read_back(whole: Path) -> None:
     assert opened.readings() == {"abc": 1}
 
 
-@settings(deadline=None, max_examples=60)
+@settings(max_examples=60)
 @given(st.data())
 def test_one_changed_byte_anywhere_is_refused_with_the_files_name(whole: Path, data: st.DataObject) -> None:
     path = whole.parent / "changed"
@@ -323,7 +323,7 @@ tensors = arrays.arrays(
 )
 
 
-@settings(deadline=None, max_examples=40)
+@settings(max_examples=40)
 @given(st.lists(tensors, max_size=6))
 def test_every_tensors_bytes_are_where_its_slot_says_and_equal_ones_are_stored_once(
     tmp_path_factory: pytest.TempPathFactory, tensors: list[np.ndarray]

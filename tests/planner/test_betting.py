@@ -60,7 +60,7 @@ def test_where_repairs_are_frequent_it_certifies_more_often_than_the_exact_test(
     precision=st.floats(0.01, 0.999),
     rates=st.tuples(*[st.floats(0, 0.4)] * 2),
 )
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=200)
 def test_the_p_value_is_one_over_the_highest_capital_of_the_game(n, seed, precision, rates):
     """Played sample by sample, without the shortcut over the times of harms."""
     chain, full = draw(np.random.default_rng(seed), n, 0.55, *rates)

@@ -18,7 +18,7 @@ def ahead(n: int, test=EXACT, precision: float = 0.9968, n_right: int | None = N
 
 
 @given(st.integers(0, 60), st.integers(100, 20_000), st.integers(100, 20_000), st.floats(0.9, 0.999))
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=100)
 def test_of_the_exact_test_it_is_beta_binomial(blocks, n_search, n_certify, precision):
     allowed = allowed_harms(n_certify, precision, 0.05)
     found = chance(ahead(n_certify, precision=precision), blocks, 0, n_search, n_search)

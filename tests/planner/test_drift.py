@@ -5,7 +5,7 @@ import math
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from etbac.planner.drift import BINS, CUTS, EVERY, LEVEL, MOST, ODDS, PRIOR, Audit, Monitor, hardness, reference_counts
@@ -63,7 +63,6 @@ def test_a_change_among_the_surest_is_found():
     assert monitor.update(np.zeros(500, int), sure[2, :500])
 
 
-@settings(deadline=None)
 @given(st.lists(st.integers(0, 400), min_size=1, max_size=6), st.integers(0, 5), st.sampled_from([0.0, 0.5]))
 def test_a_stream_in_any_parts_is_as_in_one_and_as_sample_by_sample(parts: list[int], seed: int, harder: float):
     place, confidence = stream(sum(parts), seed, harder)

@@ -13,7 +13,7 @@ levels = st.floats(1e-4, 0.4)
 
 
 @given(st.integers(1, 1_000_000), st.floats(0, 3), precisions)
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=200)
 def test_exact_test_is_the_binomial_tail(n, ratio, precision):
     harms = min(n, int(n * (1 - precision) * ratio))
     expected = stats.binom.cdf(harms, n, 1 - precision)
@@ -32,7 +32,7 @@ def test_fewest_samples():
 
 
 @given(st.integers(1, 100_000), precisions, levels)
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=200)
 def test_allowed_harms_is_the_last_number_that_passes(n, precision, delta):
     most = guarantee.allowed_harms(n, precision, delta)
     assert most == -1 or guarantee.exact_test(n, most, precision) <= delta
@@ -40,7 +40,7 @@ def test_allowed_harms_is_the_last_number_that_passes(n, precision, delta):
 
 
 @given(st.integers(1, 20_000), st.integers(0, 300), levels)
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=100)
 def test_best_precision_is_where_the_test_just_passes(n, harms, delta):
     best = guarantee.best_precision(n, harms, delta)
     expected = 1 - stats.beta.ppf(1 - delta, harms + 1, n - harms) if harms < n else 0.0
@@ -48,7 +48,6 @@ def test_best_precision_is_where_the_test_just_passes(n, harms, delta):
 
 
 @given(precisions, levels)
-@settings(deadline=None)
 def test_samples_needed_without_harm_pass_and_one_fewer_does_not(precision, delta):
     n = guarantee.samples_needed(precision, delta)
     assert n is not None

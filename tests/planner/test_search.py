@@ -85,7 +85,7 @@ def test_it_is_also_where_repairs_count_and_many_samples_are_as_sure(statistics,
     levels=st.integers(1, 9),
     most=st.integers(0, 5),
 )
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=150)
 def test_a_candidate_is_what_its_replay_says(seed, exits, n, least, levels, most):
     """Confidences with many ties, NaN and infinities among them, answers at random."""
     rng = np.random.default_rng(seed)

@@ -45,7 +45,6 @@ def first_places(inputs: dict[str, np.ndarray], thresholds: list[float]) -> np.n
 
 
 @given(rows, seeds, st.lists(st.sampled_from([0.0, 0.35, 0.5, 0.6, 0.8, 0.95, np.inf]), min_size=2, max_size=2))
-@settings(deadline=None)
 def test_samples_leave_at_the_first_exit_that_is_sure(chain: Chain, n: int, seed: int, thresholds: list[float]) -> None:
     inputs = make_inputs(n, seed)
     result = chain.run(inputs, thresholds=dict(zip(EXITS, thresholds, strict=True)))
@@ -53,14 +52,12 @@ def test_samples_leave_at_the_first_exit_that_is_sure(chain: Chain, n: int, seed
 
 
 @given(st.lists(st.sampled_from(IDS), min_size=1, max_size=40), seeds)
-@settings(deadline=None)
 def test_exit_at_forces_every_samples_exit(chain: Chain, ids: list[int], seed: int) -> None:
     inputs = make_inputs(len(ids), seed)
     assert_answers(chain.run(inputs, exit_at=ids), inputs, np.array([IDS.index(exit_id) for exit_id in ids]))
 
 
 @given(rows, seeds, st.floats(0.3, 1.0))
-@settings(deadline=None)
 def test_stream_gives_each_row_once_and_as_run_does(chain: Chain, n: int, seed: int, threshold: float) -> None:
     inputs = make_inputs(n, seed)
     whole = chain.run(inputs, thresholds=threshold)
@@ -73,7 +70,6 @@ def test_stream_gives_each_row_once_and_as_run_does(chain: Chain, n: int, seed: 
 
 
 @given(rows, seeds)
-@settings(deadline=None)
 def test_run_all_gives_every_exits_answer(chain: Chain, n: int, seed: int) -> None:
     inputs = make_inputs(n, seed)
     expected = reference(make_weights(), inputs)
@@ -212,7 +208,7 @@ def tables(exit_ids: tuple[int, ...]) -> st.SearchStrategy[dict[int, dict[int, i
 
 
 @given(tables(IDS), rows, seeds, st.lists(st.sampled_from([0.35, 0.5, 0.6, 0.8, np.inf]), min_size=2, max_size=2))
-@settings(deadline=None, max_examples=60)
+@settings(max_examples=60)
 def test_padding_changes_no_answer(
     padded: Path, table: dict[int, dict[int, int]], n: int, seed: int, thresholds: list[float]
 ) -> None:

@@ -29,7 +29,7 @@ def _agreeing(labels: list[int]) -> int:
 
 
 def test_confidence_counts_the_exits_in_a_row_that_agree(decide: Decide) -> None:
-    @settings(max_examples=15, deadline=None)
+    @settings(max_examples=15)
     @given(st.lists(st.lists(st.integers(0, 1), min_size=4, max_size=4), min_size=1, max_size=5), st.integers(1, 4))
     def check(by_exit: list[list[int]], k: int) -> None:
         found = decide(Patience(k=k), *map(_one_hot, by_exit), threshold=1.0)

@@ -47,7 +47,7 @@ def logits_of(rows: int = 5, classes: int = 4) -> SearchStrategy[Any]:
 @GATES
 @pytest.mark.parametrize("temperature", [1.0, 2.5])
 def test_confidence_is_numpys(decide: Decide, kind: Callable[..., Gate], temperature: float) -> None:
-    @settings(max_examples=25, deadline=None)
+    @settings(max_examples=25)
     @given(logits_of())
     def check(logits: Any) -> None:
         found = decide(kind(temperature=temperature), logits)["confidence"]

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from itertools import product
 
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from etbac.passes.split.min_cut import INFINITE, Network
@@ -28,7 +28,6 @@ def _capacity(graph: Edges, inside: Sequence[bool]) -> int:
     return sum(capacity for tail, head, capacity in graph if inside[tail] and not inside[head])
 
 
-@settings(deadline=None)
 @given(edges)
 def test_no_cut_is_smaller(graph: Edges) -> None:
     source, sink = 0, VERTICES - 1
