@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from functools import cached_property
 
@@ -17,6 +17,7 @@ from etbac.profiles.matrix import Floats
 
 FEWER_EXITS = (3, 2, 1)
 WEIGHTS = (4.0, 16.0)
+MOST_TRIES = 4
 
 
 @dataclass(frozen=True)
@@ -69,15 +70,30 @@ class Choices:
         if not kept:
             return max((choice.candidate for choice in self.plans), key=lambda each: (each.net, -each.cost_ms))
         found = min(kept, key=lambda choice: choice.candidate.cost_ms)
-        best, search = found.candidate, found.search
-        while True:
-            # what the search takes off a plan's worth, by its exits and repairs, is not taken off its precision
-            not_counted = len(best.thresholds) + (1 - search.credit) * best.repairs
-            finer = search.cheapest(-most - not_counted)
-            better = [finer] if finer is not None and finer.net >= -most else []
-            before, best = best, min([best, *self.fitting(better)], key=lambda each: each.cost_ms)
-            if len(best.thresholds) == len(before.thresholds):
-                return best
+        credit = found.search.credit
+
+        def least(near: Candidate) -> float:
+            """What the search takes off a plan's worth for exits and repairs is not taken off its precision."""
+            return -most - len(near.thresholds) - (1 - credit) * near.repairs
+
+        return self.near(found, least, lambda each: each.net >= -most)
+
+    def near(self, choice: Choice, least: Callable[[Candidate], float], kept: Callable[[Candidate], bool]) -> Candidate:
+        """The cheapest plan between those that were found that is `kept` and meets the demands, or `choice` itself.
+
+        `least`: what a plan must be worth, if it has the exits and repairs of the one before, which may have others.
+        """
+        best = near = choice.candidate
+        tried: set[float] = set()
+        while (worth := least(near)) not in tried and len(tried) < tries:
+            tried.add(worth)
+            found = choice.search.cheapest(worth)
+            if found is None:
+                break
+            near = found
+            if found.cost_ms < best.cost_ms and kept(found) and self.demands.met_by(found.thresholds):
+                best = found
+        return best
 
     def fitting(self, found: Iterable[Candidate]) -> list[Candidate]:
         """Those that meet the demands."""

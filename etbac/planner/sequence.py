@@ -19,6 +19,10 @@ EVEN = 0.5
 """A set is not read for candidates none of which has an even chance."""
 
 
+TRIES = 2
+"""To come near to a probability: the more a plan is fitted to it, the more it is chosen for its luck."""
+
+
 @dataclass(frozen=True)
 class Trial:
     """A candidate after its test on the certify set."""
@@ -65,11 +69,11 @@ def _likely(choices: Choices, ahead: Ahead, probability: float) -> Candidate | N
     if not likely:
         return None
     found = min(likely, key=lambda choice: choice.candidate.cost_ms)
-    best, search = found.candidate, found.search
-    least = search.credit * best.repairs - _budget(choices, ahead, best.repairs, probability)
-    between = choices.fitting([each] if (each := search.cheapest(least)) is not None else [])
-    better = [each for each in between if _odds(choices, ahead, each) >= probability]
-    return min([best, *better], key=lambda each: each.cost_ms)
+
+    def least(near: Candidate) -> float:
+        return found.search.credit * near.repairs - _budget(choices, ahead, near.repairs, probability)
+
+    return choices.near(found, least, lambda each: _odds(choices, ahead, each) >= probability, TRIES)
 
 
 def _odds(choices: Choices, ahead: Ahead, candidate: Candidate) -> float:
