@@ -76,9 +76,11 @@ class Choices:
             """What the search takes off a plan's worth for exits and repairs is not taken off its precision."""
             return -most - len(near.thresholds) - (1 - credit) * near.repairs
 
-        return self.near(found, least, lambda each: each.net >= -most)
+        return self.near(found, least, lambda each: each.net >= -most, MOST_TRIES)
 
-    def near(self, choice: Choice, least: Callable[[Candidate], float], kept: Callable[[Candidate], bool]) -> Candidate:
+    def near(
+        self, choice: Choice, least: Callable[[Candidate], float], kept: Callable[[Candidate], bool], tries: int
+    ) -> Candidate:
         """The cheapest plan between those that were found that is `kept` and meets the demands, or `choice` itself.
 
         `least`: what a plan must be worth, if it has the exits and repairs of the one before, which may have others.
