@@ -81,6 +81,8 @@ def plan(
     """
     check_precision(precision)
     check_delta(delta)
+    if min_class_precision is not None and not 0 < min_class_precision <= 1:
+        raise UsageError(f"--min-class-precision {min_class_precision:g}: it is a ratio, above 0 and at most 1")
     asked = None if metric is None else find_metric(metric)
     with load(engine_dir, backend, dtype, trust) as chain:
         if chain.note:
@@ -162,6 +164,8 @@ def _choices(
     if found.plans:
         return found
     free = within(None)
+    if not free.plans:
+        raise UsageError(_class_below(free.demands))
     lowest = min(free.demands.tail_ms(choice.candidate.thresholds) for choice in free.plans)
     if max_latency is not None:
         raise UsageError(
@@ -173,6 +177,15 @@ def _choices(
         f"the lowest is {lowest:.3f} ms"
     )
     return free
+
+
+def _class_below(demands: Demands) -> str:
+    """The sentence where not even the whole chain, with no exit, keeps what every class must."""
+    classes, ratios = demands.class_precisions({})
+    return (
+        f"--min-class-precision {demands.class_precision:g}: no plan keeps it for class {classes[ratios.argmin()]}, "
+        f"which the chain without exits brings to {ratios.min():.4f}; ask for that at most, or for another --dtype"
+    )
 
 
 def _carried(search: ExitStatistics, matrix: Matrix, batch: int, thresholds: Mapping[int, float]) -> Candidate:

@@ -10,8 +10,11 @@ from support.two_blocks import make_engine_dir, make_inputs, make_weights, refer
 import etbac
 from etbac.engine_dir import EngineDir, Writer
 from etbac.errors import EtbacError, InputError, UsageError
+from etbac.metrics import metric
 from etbac.planner import certify
-from etbac.planner.plan import plan
+from etbac.planner.evidence import find_test
+from etbac.planner.goal import Goal
+from etbac.planner.plan import _choices, plan
 from etbac.planner.prediction import chain_latency
 from etbac.planner.samples import SampleSet, split
 from etbac.profiles import profiler, stored
@@ -161,6 +164,17 @@ def test_every_class_keeps_what_is_asked_for_or_it_is_said_that_there_are_none(e
         plan(engines, 0.9, data=tmp_path / "unlabelled.npz", metric="agreement", min_class_precision=0.97)
 
 
+def test_a_class_that_not_even_the_whole_chain_keeps_is_named(statistics, matrix):
+    sample = statistics(2, 3_000, 0)
+    sample.right[-1][::30] = False
+    classes = np.arange(3_000) % 3
+    labelled = replace(sample, full_right=np.ones(3_000, bool), classes=classes)
+    goal, notes = Goal(metric("accuracy"), find_test("betting"), 0.9, 0.05), []
+    ratio = sample.right[-1][classes == 0].mean()
+    with pytest.raises(UsageError, match=rf"class 0, which the chain without exits brings to {ratio:.4f}"):
+        _choices(labelled, matrix(2, 0), 4, goal, None, 0.999, notes.append)
+
+
 def test_no_exit_is_left_out_where_gates_read_the_exits_before(engines, tmp_path):
     notes: list[str] = []
     directory = EngineDir.open(engines)
@@ -205,6 +219,8 @@ def test_what_cannot_be_asked_for_is_refused(engines, tmp_path):
         plan(engines, delta=5)
     with pytest.raises(UsageError, match=r"--batch-size 64: .* 1 to 8"):
         plan(engines, data=data(tmp_path), batch_size=64)
+    with pytest.raises(UsageError, match=r"--min-class-precision 1\.2: it is a ratio"):
+        plan(engines, data=data(tmp_path), min_class_precision=1.2)
     with pytest.raises(UsageError, match=r"no such test; there are betting, exact"):
         plan(engines, test="bootstrap")
     with pytest.raises(UsageError, match="there is no metric 'f1'"):
