@@ -15,9 +15,14 @@ from etbac.planner.statistics import ExitStatistics
 from etbac.profiles.matrix import Matrix
 
 
-def predicted(matrix: Matrix, search: ExitStatistics, chosen: Candidate) -> dict[int, dict[str, float]]:
-    """At every batch size of the profile, for samples like those of the search set: of the chain as it is, and of one
-    that is built with the chosen exits alone."""
+def sizes(matrix: Matrix, batch: int) -> list[int]:
+    """Those of the profile, and the plan's own."""
+    return sorted({*matrix.batch_sizes, batch})
+
+
+def predicted(matrix: Matrix, batch: int, search: ExitStatistics, chosen: Candidate) -> dict[int, dict[str, float]]:
+    """At every one of `sizes`, for samples like those of the search set: of the chain as it is, and of one that is
+    built with the chosen exits alone."""
     replay = search.replay(chosen.thresholds)
     reach, every = replay.survivors / search.n, range(len(search.exits))
     used = [exit_id in chosen.thresholds for exit_id in search.exits]
@@ -29,7 +34,7 @@ def predicted(matrix: Matrix, search: ExitStatistics, chosen: Candidate) -> dict
             "full_ms": matrix.full_at(size),
             "full_p99_ms": matrix.full_quantile(size, TAIL),
         }
-        for size in matrix.batch_sizes
+        for size in sizes(matrix, batch)
     }
 
 
@@ -75,10 +80,10 @@ def on_front(candidate: Candidate, search: ExitStatistics) -> dict[str, Any]:
     }
 
 
-def best_static_cut(matrix: Matrix, search: ExitStatistics, goal: Goal) -> dict[str, Any] | None:
+def best_static_cut(matrix: Matrix, batch: int, search: ExitStatistics, goal: Goal) -> dict[str, Any] | None:
     """The best cut without a gate, as the search set sees it: information, nothing is certified."""
     cut = static_cut(search, goal.precision, goal.delta)
     if cut is None:
         return None
-    predicted = {str(size): cut.latency(matrix, size) for size in matrix.batch_sizes}
+    predicted = {str(size): cut.latency(matrix, size) for size in sizes(matrix, batch)}
     return {"exit_id": cut.exit_id, "precision": cut.precision, "predicted": predicted}

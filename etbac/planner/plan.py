@@ -98,6 +98,11 @@ def plan(
         stateful = _reads_earlier_exits(chain)
         matrix = profile.matrix_at(search_set.length)
         matrix = replace(matrix, head_ms=None, gather_ms=None) if stateful else matrix
+        if batch > (last := matrix.batch_sizes[-1]):
+            note(
+                f"batch {batch} is larger than any that was measured: its latency is predicted in proportion to that "
+                f"of {last}; etbac profile --max-batch {batch} measures it"
+            )
         choices = _choices(search, matrix, batch, goal, max_latency, min_class_precision, note)
         carried = None if thresholds is None else _carried(search, matrix, batch, thresholds)
         outcome = _certified(chain, certify_set, goal, choices, carried, bar) if read else _Outcome(reason=NOT_READ)
@@ -115,7 +120,7 @@ def plan(
             certified=outcome.certificate is not None,
             reason=outcome.reason,
             certificate=outcome.certificate,
-            predicted=figures.predicted(matrix, search, chosen),
+            predicted=figures.predicted(matrix, batch, search, chosen),
             padding=figures.padding(matrix),
             search={
                 "metric": goal.metric.name,
@@ -125,7 +130,7 @@ def plan(
                 **figures.of_search_set(search, chosen),
                 **figures.demanded(choices.demands, chosen),
                 "front": [figures.on_front(each, search) for each in choices.front],
-                "static_cut": figures.best_static_cut(matrix, search, goal),
+                "static_cut": figures.best_static_cut(matrix, batch, search, goal),
             },
         )
         write_plan(chain.engine_dir, profile.name, made)

@@ -189,6 +189,20 @@ def test_no_exit_is_left_out_where_gates_read_the_exits_before(engines, tmp_path
     assert made.predicted[8]["rebuilt_ms"] == pytest.approx(made.predicted[8]["chain_ms"])
 
 
+def test_the_plans_own_batch_size_has_figures_and_one_beyond_the_measured_is_said(engines, tmp_path):
+    notes: list[str] = []
+    between = plan(engines, 0.3, data=data(tmp_path), batch_size=6, read=False, note=notes.append)
+    assert between.predicted.keys() == {1, 6, 8}
+    assert between.predicted[6]["full_ms"] == pytest.approx(between.predicted[1]["full_ms"] * 6)
+    assert {"1", "6", "8"} == between.search["static_cut"]["predicted"].keys()
+    assert not any("larger than any that was measured" in each for each in notes)
+
+    profiler.profile(engines, batch_sizes=[1, 4], budget_s=0.05)
+    beyond = plan(engines, PRECISION, data=data(tmp_path), read=False, note=notes.append)
+    assert beyond.predicted[8]["full_ms"] == pytest.approx(2 * beyond.predicted[4]["full_ms"])
+    assert any("batch 8 is larger than any that was measured" in each for each in notes)
+
+
 def test_agreement_needs_no_labels(engines, tmp_path):
     file = tmp_path / "data.npz"
     np.savez(file, **make_inputs(ROWS))
