@@ -20,8 +20,10 @@ import numpy.typing as npt
 from rich.console import Console
 from rich.table import Table
 
+import etbac as product
 from benchmarks import baselines, data
 from benchmarks.measures import Measure, at_least, at_most, verdict
+from benchmarks.zoo.store import source_hash
 from etbac.contract import FULL_MODEL_ID
 from etbac.frontend.load import load_model
 from etbac.models import checkpoint as checkpoints
@@ -315,7 +317,8 @@ def keep_results(
     path = results_of(recipe)
     path.parent.mkdir(exist_ok=True)
     kept = [asdict(replace(measure, name=f"{recipe.name}: {measure.name}")) for measure in measures]
-    path.write_text(json.dumps({"baseline": full, "rows": rows, "measures": kept}, indent=2))
+    sources = source_hash([Path(product.__file__).parent])
+    path.write_text(json.dumps({"sources": sources, "baseline": full, "rows": rows, "measures": kept}, indent=2))
 
 
 if __name__ == "__main__":

@@ -181,7 +181,7 @@ def _draw(population: Population, n: int, prices: Prices, whole: Prices, seed: i
     passed = [trial.candidate for trial in trials if trial.passed]
     thresholds = min(passed, key=lambda each: each.cost_ms).thresholds if passed else {}
     violated = bool(passed) and everything.replay(thresholds).precision < population.precision
-    cut = max(0.0, population.cut(thresholds, whole)) if thresholds else 0.0
+    cut = population.cut(thresholds, whole) if thresholds else 0.0
     return Draw(bool(thresholds), violated, naive_violated, cut)
 
 

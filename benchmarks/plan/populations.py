@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -36,7 +37,7 @@ RACED = 4_000
 def fashion_mnist() -> None:
     """The demo's checkpoint: what all its exits say of 28,000 images, the matrix, and the planned chain."""
     demo.train(demo.DEMO.checkpoint, demo.DEMO.train, data.fashion_mnist())
-    path = EVERY_EXIT[FASHION_MNIST]
+    path = _begun_anew(FASHION_MNIST)
     etbac.compile(demo.DEMO.checkpoint, path)
     etbac.profile(path, budget_s=PROFILE_SECONDS)
     with load(path) as chain:
@@ -50,7 +51,7 @@ def wordnet() -> None:
     install_missing()
     found = glosses.read(data.wordnet())
     network, statistics = glosses.fit(found)
-    path, rest = EVERY_EXIT[WORDNET], found.take(slice(glosses.FIT, None))
+    path, rest = _begun_anew(WORDNET), found.take(slice(glosses.FIT, None))
     etbac.compile(glosses.exit_model(network, found), path)
     etbac.profile(path, budget_s=PROFILE_SECONDS)
     _record(WORDNET, [statistics])
@@ -89,6 +90,13 @@ def planned(name: str) -> Iterator[tuple[Chain, SampleSet]]:
 def files(name: str) -> tuple[Path, ...]:
     """What must be there for `recorded` and `planned`."""
     return (_file(name), EVERY_EXIT[name], PLANNED[name], *([GLOSSES] if name == WORDNET else []))
+
+
+def _begun_anew(name: str) -> Path:
+    """Where the chain with every exit goes. Nothing is left of before: readings of a set are counted there."""
+    for path in (EVERY_EXIT[name], PLANNED[name]):
+        shutil.rmtree(path, ignore_errors=True)
+    return EVERY_EXIT[name]
 
 
 def _record(name: str, parts: Sequence[ExitStatistics]) -> None:

@@ -24,6 +24,8 @@ from etbac.runtime.chain import Chain
 SIZES = (1, 8, 16, 32)
 MATRIX_SIZES = (1, 2, 4, 8, 16, 32)
 MEAN_OFF, TAIL_OFF = 0.05, 0.15
+TAILS_OF = ("Fashion-MNIST",)
+"""Models whose batches are short enough for as many as a p99 takes."""
 
 
 @dataclass(frozen=True)
@@ -94,6 +96,7 @@ def table(found: Sequence[Predicted]) -> Table:
     shown = Table(
         *("planned chain of", "batch", "batches", "predicted ms", "measured mean ms", "÷ predicted"),
         *("predicted p99", "measured p99", "÷ predicted"),
+        caption=f"measured p99: from {FEWEST_FOR_P99:,} batches on",
     )
     for each in found:
         tail = each.measured_p99_ms
@@ -108,9 +111,11 @@ def table(found: Sequence[Predicted]) -> Table:
 
 def measures(found: Sequence[Predicted]) -> list[Measure]:
     means = [at_most(f"{p.model}, batch {p.batch}: mean off prediction", p.mean_off, MEAN_OFF) for p in found]
-    tails = [
-        at_most(f"{p.model}, batch {p.batch}: p99 off prediction", p.tail_off, TAIL_OFF)
-        for p in found
-        if p.tail_off is not None
-    ]
-    return [*means, *tails]
+    return [*means, *(_tail(p) for p in found if p.model in TAILS_OF)]
+
+
+def _tail(found: Predicted) -> Measure:
+    name = f"{found.model}, batch {found.batch}: p99 off prediction"
+    if found.tail_off is None:
+        return Measure(name, f"≤ {TAIL_OFF:.3f}", f"{found.batches:,} batches are too few", False)
+    return at_most(name, found.tail_off, TAIL_OFF)
