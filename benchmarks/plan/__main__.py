@@ -29,7 +29,7 @@ from etbac.runtime.chain import load
 
 STARTED = float(os.environ.get("ETBAC_STARTED", time.time()))
 MINUTES = 15.0
-ROUNDS = {FASHION_MNIST: (40.0, 12), WORDNET: (75.0, 4)}
+ROUNDS = {FASHION_MNIST: (35.0, 12), WORDNET: (50.0, 4)}
 """Seconds of the prediction's measurement, and batches of each size a round."""
 SIGMAS = (0.0, 0.3, 0.4, 0.45, 0.5, 0.55, 0.6, 0.7, 1.0)
 LARGE = (33, 10_000)

@@ -116,28 +116,27 @@ class ExitTrainer:
         self.network.heads.eval()
 
     def _step(self, rows: Tensor, rate: float) -> None:
-        loss = torch.stack([self._loss(exit_id, rows) for exit_id in self.train.pooled]).sum()
+        loss = torch.stack([self._loss(exit_id, self.train, rows) for exit_id in self.train.pooled]).sum()
         for group in self.optimizer.param_groups:
             group["lr"] = rate
         self.optimizer.zero_grad()
         loss.backward()
         self.optimizer.step()
 
-    def _loss(self, exit_id: int, rows: Tensor) -> Tensor:
-        logits = self.network.head(exit_id).classify(self.train.pooled[exit_id][rows])
+    def _loss(self, exit_id: int, of: Features, rows: Tensor | slice) -> Tensor:
+        logits = self.network.head(exit_id).classify(of.pooled[exit_id][rows])
         weight, temperature = self.options.distillation, self.options.temperature
-        loss = (1 - weight) * nn.functional.cross_entropy(logits, self.train.labels[rows])
+        loss = (1 - weight) * nn.functional.cross_entropy(logits, of.labels[rows])
         if weight:
             answer = (logits / temperature).log_softmax(1)
-            teacher = (self.train.prediction[rows] / temperature).log_softmax(1)
+            teacher = (of.prediction[rows] / temperature).log_softmax(1)
             divergence = nn.functional.kl_div(answer, teacher, reduction="batchmean", log_target=True)
             loss = loss + weight * temperature**2 * divergence
         return loss
 
     def _keep_best(self) -> None:
         with evaluating(self.network.heads):
-            for exit_id, pooled in self.fit.pooled.items():
-                head = self.network.head(exit_id)
-                loss = nn.functional.cross_entropy(head.classify(pooled), self.fit.labels).item()
+            for exit_id in self.fit.pooled:
+                loss = self._loss(exit_id, self.fit, slice(None)).item()
                 if exit_id not in self.best or loss < self.best[exit_id][0]:
-                    self.best[exit_id] = (loss, copy.deepcopy(head.state_dict()))
+                    self.best[exit_id] = (loss, copy.deepcopy(self.network.head(exit_id).state_dict()))

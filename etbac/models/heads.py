@@ -6,6 +6,7 @@ Each head has two parts: `pool`, without parameters (so that pooled features can
 
 from __future__ import annotations
 
+import math
 from abc import ABC, abstractmethod
 from collections.abc import Mapping
 from typing import Any
@@ -16,8 +17,10 @@ from torch.nn.utils.fusion import fuse_linear_bn_eval
 
 from etbac.errors import UnsupportedModelError, UsageError
 
-GRID = 4
-"""Feature maps are averaged to GRID × GRID cells: enough to keep the layout, few enough to keep the head small."""
+FINE, COARSE = 7, 4
+MOST_FEATURES = 3_200
+"""Feature maps are averaged to a FINE grid of cells, whose layout tells early exits most, where that leaves a head no
+more features than these; else to a COARSE one."""
 
 
 class MlpHead(nn.Module, ABC):
@@ -67,9 +70,10 @@ class PooledMlp(MlpHead):
 
     @staticmethod
     def size(shape: tuple[int, ...]) -> dict[str, Any]:
-        """Windows that cover the whole map with GRID × GRID equal cells; they overlap where GRID does not divide it."""
+        """Windows that cover the whole map with a grid of equal cells; they overlap where it does not divide it."""
         channels, *sides = shape
-        cells = [min(GRID, side) for side in sides]
+        fine = [min(FINE, side) for side in sides]
+        cells = fine if channels * math.prod(fine) <= MOST_FEATURES else [min(COARSE, side) for side in sides]
         stride = [side // count for side, count in zip(sides, cells, strict=True)]
         kernel = [side - (n - 1) * step for side, n, step in zip(sides, cells, stride, strict=True)]
         return {"in_features": channels * cells[0] * cells[1], "kernel": kernel, "stride": stride}
