@@ -48,17 +48,10 @@ class Certification:
     def failure(self) -> str:
         """A sentence with what the most cautious plan did and what it would have taken."""
         test, pairs = self.goal.test, self.trials[0].pairs
-        needed = test.samples_needed(pairs, self.goal.precision, self.level)
-        more = (
-            "no number of samples would certify it at these rates"
-            if needed is None
-            else f"about {needed:,} samples would certify it at these rates"
-        )
-        best = floored(test.best_precision(pairs, self.level))
         return (
             f"precision {self.goal.precision:g} is not certified at {confidence(self.level)} confidence: of "
             f"{pairs.n:,} samples, {pairs.n_right:,} of them right by the full model, the most cautious plan loses "
-            f"{pairs.harms:,} and repairs {pairs.repairs:,} ({best} is what the {test.name} test certifies; {more})"
+            f"{pairs.harms:,} and repairs {pairs.repairs:,} ({_possible(test, pairs, self.goal.precision, self.level)})"
         )
 
     def certificate(self, trial: Trial, chain: Chain) -> dict[str, Any]:
@@ -128,10 +121,20 @@ def not_likely(ahead: Ahead, choices: Choices) -> str:
             f"certifies {floored(test.best_precision(unharmed, level))}"
         )
     most = max((choice.candidate for choice in choices.plans), key=lambda each: each.net)
+    pairs = choices.statistics.pairs(most.thresholds)
     return (
-        f"{ahead.n:,} samples are unlikely to certify {asked}: of the search set's {choices.statistics.n:,} the most "
-        f"cautious plan loses {most.harms:,} and repairs {most.repairs:,}; the certify set was not read"
+        f"{ahead.n:,} samples are unlikely to certify {asked}: of the search set's {pairs.n:,} the most cautious plan "
+        f"loses {pairs.harms:,} and repairs {pairs.repairs:,} ({_possible(test, pairs, precision, level)}); the "
+        "certify set was not read"
     )
+
+
+def _possible(test: PrecisionTest, pairs: Pairs, precision: float, level: float) -> str:
+    """What is certified with pairs like these, and how many of them would do."""
+    needed = test.samples_needed(pairs, precision, level)
+    number = "no number of" if needed is None else f"about {needed:,}"
+    best = floored(test.best_precision(pairs, level))
+    return f"{best} is what the {test.name} test certifies; {number} samples would certify it at these rates"
 
 
 def confidence(level: float) -> str:
