@@ -51,7 +51,8 @@ def parse_numbers(context: click.Context, parameter: click.Parameter, text: str 
     callback=read_config,
     is_eager=True,
     expose_value=False,
-    help="A .toml or .json file with options: batch-sizes, max-batch, lengths, budget, dtype, backend, exits, model.",
+    help="A .toml or .json file with options: batch-sizes, max-batch, lengths, budget, dtype, backend, exits, "
+    "model, …; also ETBA's batch_size_max, interval, device.",
 )
 @click.option("--max-batch", type=click.IntRange(min=1), help="Measure 1, 2, 4, … up to this size.  [default: 32]")
 @click.option("--batch-sizes", callback=parse_sizes, help="Instead: 1,2,4, start:stop:step, or adaptive.")

@@ -1,4 +1,5 @@
 import json
+import os
 from pathlib import Path
 
 import pytest
@@ -75,6 +76,9 @@ def test_options_come_from_a_file_and_the_command_line_goes_first(engines, tmp_p
     ("name", "text", "message"),
     [
         ("p.toml", "batch-size = 3", "there is no option 'batch_size'; there are"),
+        ("p.json", '{"interval": 4}', "interval needs batch_size_max"),
+        ("p.json", '{"batch_size_max": 8, "max-batch": 4}', "so do batch-sizes and max-batch"),
+        ("p.json", '{"device": "tpu"}', "device 'tpu': write cpu or cuda"),
         ("p.toml", "= 3", "cannot be read"),
         ("p.json", "[1]", "holds no table of options"),
         ("p.json", "{", "cannot be read"),
@@ -85,6 +89,27 @@ def test_a_file_of_options_that_is_none_is_wrong_usage(engines, tmp_path, name, 
     done = run("--engine-dir", engines, "--config", tmp_path / name)
     assert done.exit_code == 2
     assert message in done.stderr
+
+
+@pytest.mark.parametrize(
+    ("text", "sizes"), [('"batch_size_max": 8, "interval": 3', [1, 4, 7]), ('"batch_size_max": 4', [1, 2, 4])]
+)
+def test_the_names_of_etbas_file_are_understood(engines, tmp_path, monkeypatch, text, sizes):
+    monkeypatch.setenv("ETBAC_DEVICE", "")
+    monkeypatch.delenv("ETBAC_DEVICE")
+    (tmp_path / "p.json").write_text(f'{{{text}, "device": "cpu", "budget": 0.1}}')
+    measured = json.loads(run("--engine-dir", engines, "--config", tmp_path / "p.json", "--json").stdout)
+    assert measured["batch_sizes"] == sizes
+    assert os.environ["ETBAC_DEVICE"] == measured["device"] == "cpu"
+
+
+def test_the_options_that_a_file_may_have_are_listed(engines, tmp_path):
+    (tmp_path / "p.json").write_text('{"debug": true}')
+    done = run("--engine-dir", engines, "--config", tmp_path / "p.json")
+    assert done.exit_code == 2
+    listed = " ".join(done.stderr.replace("│", " ").split()).partition("there are ")[2]
+    assert "batch-size-max" in listed
+    assert not {"debug", "as-json", "config"} & set(listed.replace(",", " ").split())
 
 
 def test_lengths_have_a_column_where_one_is_dynamic(engines, tmp_path):
