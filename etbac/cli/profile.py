@@ -18,6 +18,8 @@ if TYPE_CHECKING:
     from etbac.profiles.profile import Profile
     from etbac.profiles.profiler import Sizes
 
+RANDOM = "random weights"
+
 
 def parse_sizes(context: click.Context, parameter: click.Parameter, text: str | None) -> Sizes | None:
     """As `parse_numbers`, or `adaptive`."""
@@ -93,7 +95,8 @@ def cli(
     if max_batch is not None and batch_sizes is not None:
         raise click.UsageError("--max-batch and --batch-sizes both say what to measure; give one of them")
     if model is not None:
-        _compile_random(model, exits, engine_dir, engines, output)
+        sizes = batch_sizes if isinstance(batch_sizes, tuple) else ()
+        _compile_random(model, exits, engine_dir, max((max_batch or 1, *sizes)), engines, output)
     with output.progress() as progress:
         task = progress.add_task("measuring", total=100)
         measured = profile(
@@ -119,17 +122,29 @@ def cli(
     output.result(measured.to_json(), where, matrix_table(measured), chain_table(measured), *notes)
 
 
-def _compile_random(model: str, exits: str, engine_dir: Path, engines: Engines, output: Output) -> None:
-    """A registered network with random weights as an engine directory."""
+def _compile_random(model: str, exits: str, engine_dir: Path, largest: int, engines: Engines, output: Output) -> None:
+    """A registered network with random weights as an engine directory, for batches up to the `largest`, or more.
+
+    A UsageError where the directory holds a chain of another origin.
+    """
     from etbac.compiler import CompileOptions, EngineOptions, compile_model
+    from etbac.compiler.compile import MAX_BATCH
+    from etbac.engine_dir import EngineDir
+    from etbac.engine_dir.names import MANIFEST
+    from etbac.errors import UsageError
     from etbac.frontend.torch_export import from_module
     from etbac.models.named import random_network
 
+    if (engine_dir / MANIFEST).exists() and EngineDir.open(engine_dir).manifest.source.get("kind") != RANDOM:
+        raise UsageError(
+            f"{engine_dir} holds a chain that {model} with random weights would replace: name another --engine-dir"
+        )
     network, inputs = random_network(model, exits)
-    source = {"path": model, "kind": "random weights", "sha256": None}
+    source = {"path": model, "kind": RANDOM, "sha256": None}
     options = EngineOptions(engines["backend"] or "onnxruntime", engines["dtype"] or "fp32", calibration=inputs)
+    compile_options = CompileOptions(engines=options, max_batch=max(MAX_BATCH, largest))
     example = {name: array[:2] for name, array in inputs.items()}
-    compiled = compile_model(from_module(network, example, source), engine_dir, CompileOptions(engines=options))
+    compiled = compile_model(from_module(network, example, source), engine_dir, compile_options)
     count = len(compiled.engine_dir.manifest.exits)
     output.note(f"{model} with random weights and {count} exits, in {engine_dir}: its latency alone means something")
 

@@ -9,6 +9,7 @@ from support.two_blocks import make_engine_dir
 
 import etbac
 from etbac.cli.main import cli
+from etbac.engine_dir import EngineDir
 
 
 @pytest.fixture
@@ -143,6 +144,22 @@ def test_a_named_model_is_measured_with_random_weights(tmp_path):
     assert done.exit_code == 0, done.stderr
     assert "resnet8 with random weights and 2 exits" in done.stderr
     assert "latency alone means something" in done.stderr
+
+
+def test_a_named_model_is_compiled_for_the_sizes_asked_for_and_may_replace_its_like(tmp_path):
+    options = ("resnet8", "--exits", "3", "--engine-dir", tmp_path / "engines", "--budget", 0.1)
+    for sizes in ("1", "1,40"):
+        done = run(*options, "--batch-sizes", sizes)
+        assert done.exit_code == 0, done.stderr
+    assert EngineDir.open(tmp_path / "engines").manifest.max_batch == 40
+
+
+def test_a_named_model_does_not_replace_a_chain_of_another_origin(engines):
+    before = (engines / "manifest.json").read_bytes()
+    done = run("resnet8", "--engine-dir", engines)
+    assert done.exit_code == 2
+    assert "name another --engine-dir" in done.stderr
+    assert (engines / "manifest.json").read_bytes() == before
 
 
 @pytest.mark.parametrize(("sizes", "said"), [("4,8", True), ("1,8", False)])
