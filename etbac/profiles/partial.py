@@ -31,10 +31,13 @@ class Partial:
         self.taken: dict[Key, list[float]] = {}
         self.seconds = 0.0
         """What earlier runs of this measurement have spent."""
+        self.sizes: tuple[int, ...] | None = None
+        """The batch sizes, where they were chosen by a first look that would choose others today."""
         with suppress(OSError, ValueError, KeyError, TypeError):
             data = json.loads(self._path.read_text())
             self.taken = {(name, Point(*point)): [float(ms) for ms in runs] for name, point, runs in data["taken"]}
             self.seconds = float(data["seconds"])
+            self.sizes = tuple(map(int, data["sizes"])) if data.get("sizes") else None
 
     def keep(self, taken: Taken) -> None:
         """Save the runs, at most once a second."""
@@ -46,7 +49,8 @@ class Partial:
         with suppress(OSError):
             self._path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
             temporary = self._path.with_suffix(f".{os.getpid()}")
-            temporary.write_text(json.dumps({"seconds": self.seconds + now - self._begun, "taken": runs}))
+            seconds = self.seconds + now - self._begun
+            temporary.write_text(json.dumps({"seconds": seconds, "sizes": self.sizes, "taken": runs}))
             os.replace(temporary, self._path)
 
     def drop(self) -> None:

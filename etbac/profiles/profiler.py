@@ -71,15 +71,20 @@ def profile(
         if chain.note:
             note(chain.note)
         last = max_batch or min(LARGEST, chain.manifest.max_batch)
-        sizes = _bending(chain, last, lengths) if batch_sizes == ADAPTIVE else batch_sizes or powers_of_two(last)
+        adaptive = batch_sizes == ADAPTIVE
+        given = powers_of_two(last) if batch_sizes is None or batch_sizes == ADAPTIVE else batch_sizes
         beside = None
         if chain.dtype != FP32:
             beside = stack.enter_context(Chain(chain.engine_dir, portable(chain.engine_dir)))
         engines = [chain.sources, chain.device, chain.backend]
-        partly = Partial([*engines, sizes, lengths, target_error, chain.plan, machine_id()])
+        partly = Partial([*engines, adaptive, given, lengths, target_error, chain.plan, machine_id()])
+        if adaptive and partly.sizes is None:
+            partly.sizes = _bending(chain, last, lengths)
         if partly.seconds:
             note(f"an interrupted measurement of {partly.seconds:.0f} s goes on")
-        measured = measure_chain(chain, sizes, budget_s, target_error, progress, beside, partly, lengths=lengths)
+        measured = measure_chain(
+            chain, partly.sizes or given, budget_s, target_error, progress, beside, partly, lengths=lengths
+        )
         write(chain.engine_dir, measured)
         partly.drop()
     return measured

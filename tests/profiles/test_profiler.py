@@ -150,6 +150,27 @@ def test_an_interrupted_measurement_goes_on(engines, monkeypatch):
     assert again == []
 
 
+def test_an_interrupted_measurement_of_adaptive_sizes_keeps_them(engines, monkeypatch):
+    """Another look at the latency, which is never the same, would choose other ones."""
+    monkeypatch.setattr("etbac.profiles.partial.SAVE_EVERY_S", 0.0)
+    rounds = []
+
+    def stop(done: float) -> None:
+        rounds.append(done)
+        if len(rounds) == 3:
+            raise StoppedError
+
+    monkeypatch.setattr(profiler, "where_it_bends", lambda latency, last: (1, 3, last))
+    with pytest.raises(StoppedError):
+        profiler.profile(engines, batch_sizes="adaptive", budget_s=60, progress=stop)
+    monkeypatch.setattr(profiler, "where_it_bends", lambda latency, last: (1, 5, last))
+    said: list[str] = []
+    measured = profiler.profile(engines, batch_sizes="adaptive", budget_s=1e-9, note=said.append)
+    assert measured.batch_sizes == (1, 3, 8)
+    assert said == ["an interrupted measurement of 0 s goes on"]
+    assert profiler.profile(engines, batch_sizes="adaptive", budget_s=1e-9).batch_sizes == (1, 5, 8)
+
+
 def test_a_damaged_partial_measurement_is_passed_over(cache, monkeypatch):
     monkeypatch.setattr("etbac.profiles.partial.SAVE_EVERY_S", 0.0)
     Partial(["something"]).keep({("a", Point(1, 16)): [1.0]})
