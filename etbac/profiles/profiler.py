@@ -77,7 +77,7 @@ def profile(
         if chain.dtype != FP32:
             beside = stack.enter_context(Chain(chain.engine_dir, portable(chain.engine_dir)))
         engines = [chain.sources, chain.device, chain.backend]
-        partly = Partial([*engines, adaptive, given, lengths, target_error, chain.plan, machine_id()])
+        partly = Partial([*engines, adaptive, given, lengths, target_error, chain.plan, machine_id(chain.device)])
         if adaptive and partly.sizes is None:
             partly.sizes = _bending(chain, last, lengths)
         if partly.seconds:
@@ -177,7 +177,7 @@ def measure_chain(
         dtype=chain.dtype,
         segments=segments,
         full=full,
-        machine=describe(registry.get(chain.backend).available().version),
+        machine=describe(registry.get(chain.backend).available().version, chain.device),
         batch_sizes=sizes,
         lengths=at_lengths,
         rows=rows({**dict(zip(_names(chain), chain.ids, strict=True)), FULL: FULL_MODEL_ID}),

@@ -14,7 +14,7 @@ from etbac.runtime.chain import Chain
 def read(chain: Chain) -> Profile | None:
     """The profile in the engine directory, if it is of these very engines on a machine like this one, and has all
     that this version of etbac measures."""
-    data = chain.engine_dir.read_profile(f"{chain.backend}-{chain.device}-{chain.dtype}-{machine_id()}")
+    data = chain.engine_dir.read_profile(f"{chain.backend}-{chain.device}-{chain.dtype}-{machine_id(chain.device)}")
     if data is None:
         return None
     try:
@@ -22,7 +22,7 @@ def read(chain: Chain) -> Profile | None:
     except KeyError:
         return None
     same_engines = (found.segments, found.full) == hashes(chain)
-    return found if same_engines and same_machine(found.machine) else None
+    return found if same_engines and same_machine(found.machine, chain.device) else None
 
 
 def write(engine_dir: EngineDir, measured: Profile) -> None:

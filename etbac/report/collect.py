@@ -95,7 +95,7 @@ def collect(
         manifest=manifest,
         engines=f"{chain.backend}, {chain.device}, {chain.dtype}",
         note=chain.note,
-        machine=describe(registry.get(chain.backend).available().version),
+        machine=describe(registry.get(chain.backend).available().version, chain.device),
         plan=plan,
         standing=standing(chain),
         profile=stored.read(chain) or "There is no profile of these engines on this machine: run etbac profile.",

@@ -58,7 +58,7 @@ class Driver:
         name.value = b"Pretended GPU"
 
     def cuDeviceGetAttribute(self, value: Any, attribute: int, device: Any) -> None:  # noqa: N802
-        value._obj.value = {75: 8, 76: 9}[attribute]
+        value._obj.value = {13: 2_520_000, 75: 8, 76: 9}[attribute]
 
     def cuDriverGetVersion(self, value: Any) -> None:  # noqa: N802
         value._obj.value = 13020

@@ -8,7 +8,7 @@ from __future__ import annotations
 import ctypes
 import functools
 import threading
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +18,8 @@ LIBRARY = "libcuda.so.1"
 DRIVER_VERSION = Path("/sys/module/nvidia/version")
 _MAJOR, _MINOR = 75, 76
 """CU_DEVICE_ATTRIBUTE_COMPUTE_CAPABILITY_…"""
+_CLOCK = 13
+"""CU_DEVICE_ATTRIBUTE_CLOCK_RATE, its peak in kHz"""
 _NON_BLOCKING = 1
 _CAPTURE_THREAD_LOCAL = 1
 
@@ -31,6 +33,7 @@ class Gpu:
     name: str
     capability: tuple[int, int]
     driver: str
+    peak_mhz: int = field(default=0, compare=False)
 
     @property
     def device(self) -> str:
@@ -59,14 +62,15 @@ class Cuda:
             raise EtbacError(f"NVIDIA GPU: {name} failed: {(text.value or b'').decode() or f'error {code}'}")
 
     def describe(self) -> Gpu:
-        name, major, minor, version = ctypes.create_string_buffer(256), *(ctypes.c_int() for _ in range(3))
+        name, major, minor, clock, version = ctypes.create_string_buffer(256), *(ctypes.c_int() for _ in range(4))
         self.call("cuDeviceGetName", name, len(name), self._device)
         self.call("cuDeviceGetAttribute", ctypes.byref(major), _MAJOR, self._device)
         self.call("cuDeviceGetAttribute", ctypes.byref(minor), _MINOR, self._device)
+        self.call("cuDeviceGetAttribute", ctypes.byref(clock), _CLOCK, self._device)
         self.call("cuDriverGetVersion", ctypes.byref(version))
         cuda = f"CUDA {version.value // 1000}.{version.value % 1000 // 10}"
         driver = DRIVER_VERSION.read_text().strip() if DRIVER_VERSION.exists() else cuda
-        return Gpu(name.value.decode(), (major.value, minor.value), driver)
+        return Gpu(name.value.decode(), (major.value, minor.value), driver, clock.value // 1000)
 
     def use(self) -> None:
         """Make the context this thread's; every thread must, before anything else."""

@@ -160,7 +160,7 @@ def test_the_gpu_is_described(driver: Driver, monkeypatch: pytest.MonkeyPatch, t
     driver_module.first_gpu.cache_clear()
     found = driver_module.first_gpu()
     assert found is not None
-    assert (found.driver, found.device) == ("580.65.06", "cuda-sm89")
+    assert (found.driver, found.device, found.peak_mhz) == ("580.65.06", "cuda-sm89", 2520)
 
 
 def test_a_driver_without_a_gpu_is_none(driver: Driver) -> None:
