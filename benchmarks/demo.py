@@ -189,20 +189,18 @@ def contenders(recipe: Recipe, chain: Chain, certify: Samples, scratch: Path) ->
 def best_static_cut(exported: ExitModel, certify: Samples) -> tuple[int, str]:
     """The earliest exit at which everybody may leave, certified by the test that the chain passed, and the row's name.
 
-    Exits are tested from the deepest to the earliest, in that fixed sequence, and the first that fails ends it. Where
-    not even the deepest passes, the earliest exit whose metric alone keeps the precision stands in, marked.
+    Each exit is tested as if it were the only one: that favours the cut. Where none passes, the earliest exit whose
+    metric alone keeps the precision stands in, marked.
     """
     right = baselines.right_by_exit(exported, *certify)
     full = right[FULL_MODEL_ID]
-    best = None
-    for exit_id in sorted(exported.exits, reverse=True):
+    passed = []
+    for exit_id in sorted(exported.exits):
         certified, sentence = certification(full, right[exit_id])
         print(f"static cut at exit {exit_id}: {sentence}", flush=True)
-        if not certified:
-            break
-        best = exit_id
-    if best is not None:
-        return best, f"{STATIC_CUT} at exit {best}"
+        passed += [exit_id] if certified else []
+    if passed:
+        return passed[0], f"{STATIC_CUT} at exit {passed[0]}"
     accurate = [exit_id for exit_id in exported.exits if right[exit_id].sum() >= PRECISION * full.sum()]
     stand_in = min(accurate, default=max(exported.exits))
     return stand_in, f"{STATIC_CUT} at exit {stand_in}{NOT_CERTIFIED}"
