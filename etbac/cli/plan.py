@@ -52,6 +52,12 @@ if TYPE_CHECKING:
     help="The most that the predicted p99 of a batch may be.  [default: the full model's, from batches of 8 on]",
 )
 @click.option("--min-class-precision", type=float, help="The precision that every class of the search set must keep.")
+@click.option(
+    "--max-head-memory",
+    type=float,
+    metavar="MB",
+    help="The most that the weights of the chosen exits' heads may take (etbac compile --plan builds these alone).",
+)
 @click.option("--front", is_flag=True, help="Show the plans that trade precision for latency, too.")
 @uncertified_option
 @click.option("--seed", type=int, default=0, show_default=True, help="Splits an .npz file into search and certify set.")
@@ -68,6 +74,7 @@ def cli(
     batch_size: int | None,
     max_latency: float | None,
     min_class_precision: float | None,
+    max_head_memory: float | None,
     front: bool,
     uncertified: bool,
     seed: int,
@@ -87,6 +94,7 @@ def cli(
             batch_size=batch_size,
             max_latency=max_latency,
             min_class_precision=min_class_precision,
+            max_head_memory=max_head_memory,
             uncertified=uncertified,
             seed=seed,
             note=output.note,
@@ -162,6 +170,9 @@ def sentences(made: Plan) -> list[str]:
         )
     most = "" if search["most_ms"] is None else f" ({search['most_ms']:.3f} ms was allowed)"
     lines.append(f"predicted p99 at batch {search['batch_size']}: {search['p99_ms']:.3f} ms{most}")
+    if search.get("head_bytes") is not None:
+        taken, allowed = (search[name] / 1_000_000 for name in ("head_bytes", "most_head_bytes"))
+        lines.append(f"weights of these exits' heads: {taken:.3f} MB ({allowed:g} MB were allowed)")
     if search["worst_class"] is not None:
         worst = search["worst_class"]
         lines.append(f"worst class on the search set: {worst['class']}, precision {worst['precision']:.4f}")

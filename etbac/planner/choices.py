@@ -29,8 +29,9 @@ class Choice:
 
 
 class Choices:
-    """Plans are searched for without the demands first. Where some don't meet them, also with fewer exits (whose heads
-    a batch's last samples pay for), and with more weight on the classes that come off badly.
+    """Plans are searched for without the demands first, but for the memory that they may take. Where some don't meet
+    them, also with fewer exits (whose heads a batch's last samples pay for), and with more weight on the classes that
+    come off badly.
 
     `credits`: what a repair may make up for, in harms. Each is searched with: a test that counts repairs counts them
     for less where samples are few, since many repairs and many harms scatter more than few of both.
@@ -108,18 +109,26 @@ class Choices:
     def _with(self, credit: float) -> Iterator[Search]:
         repaired = self.statistics.right & ~self.statistics.full_right
         worth = credit * repaired.astype(np.float64) - self.statistics.harmful
-        plain = Search(self.statistics, self._prices, worth, credit, effort=self._effort)
+        memory = self.demands.memory
+        plain = Search(self.statistics, self._prices, worth, credit, effort=self._effort, memory=memory)
         yield plain
         yield from self._narrower(plain.front, worth, credit)
 
     def _narrower(self, front: list[Candidate], worth: Floats, credit: float) -> Iterator[Search]:
+        memory = self.demands.memory
         if not all(self.demands.in_time(each.thresholds) for each in front):
             for most in FEWER_EXITS:
-                yield Search(self.statistics, self._prices, worth, credit, most_exits=most)
+                yield Search(self.statistics, self._prices, worth, credit, most_exits=most, memory=memory)
         below = np.unique(np.concatenate([self.demands.classes_below(each.thresholds) for each in front]))
         if below.size:
             for weight in WEIGHTS:
-                yield Search(self.statistics, self._prices, worth * self._weights(below, weight), credit)
+                yield Search(
+                    self.statistics,
+                    self._prices,
+                    worth * self._weights(below, weight),
+                    credit,
+                    memory=self.demands.memory,
+                )
 
     def _weights(self, classes: npt.NDArray[np.int64], weight: float) -> Floats:
         own = self.statistics.classes

@@ -1,4 +1,5 @@
-"""What a plan must keep on the search set besides the precision: the tail of its latency, and every class."""
+"""What a plan must keep on the search set besides the precision: the tail of its latency, its heads' memory, and every
+class."""
 
 from __future__ import annotations
 
@@ -8,6 +9,7 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
+from etbac.planner.memory import UNLIMITED, Memory
 from etbac.planner.prices import Prices
 from etbac.planner.statistics import ExitStatistics, Replay
 
@@ -27,15 +29,17 @@ def tail_ms(prices: Prices, replay: Replay, used: Sequence[int]) -> float:
 @dataclass(frozen=True)
 class Demands:
     """`most_ms`: what the 99th percentile of a batch's predicted latency may be; `class_precision`: what every class's
-    precision must be at least. None: nothing is asked. `prices` are of one batch, `Prices.exactly`."""
+    precision must be at least; None: nothing is asked. `memory`: what the exits' heads may take. `prices` are of one
+    batch, `Prices.exactly`."""
 
     statistics: ExitStatistics
     prices: Prices
     most_ms: float | None = None
     class_precision: float | None = None
+    memory: Memory = UNLIMITED
 
     def met_by(self, thresholds: Mapping[int, float]) -> bool:
-        return self.in_time(thresholds) and not self.classes_below(thresholds).size
+        return self.memory.holds(thresholds) and self.in_time(thresholds) and not self.classes_below(thresholds).size
 
     def in_time(self, thresholds: Mapping[int, float]) -> bool:
         return self.most_ms is None or self.tail_ms(thresholds) <= self.most_ms

@@ -61,12 +61,15 @@ def of_search_set(search: ExitStatistics, chosen: Candidate) -> dict[str, Any]:
 
 
 def demanded(demands: Demands, chosen: Candidate) -> dict[str, Any]:
-    """The tail of a batch's latency, and the class that comes off worst."""
+    """The tail of a batch's latency, what the heads take, and the class that comes off worst."""
+    memory = demands.memory
     classes, ratios = demands.class_precisions(chosen.thresholds)
     worst = {"class": int(classes[ratios.argmin()]), "precision": float(ratios.min())} if classes.size else None
     return {
         "p99_ms": demands.tail_ms(chosen.thresholds),
         "most_ms": demands.most_ms,
+        "head_bytes": memory.taken(chosen.thresholds) if memory.is_limited else None,
+        "most_head_bytes": memory.most if memory.is_limited else None,
         "worst_class": worst,
         "min_class_precision": demands.class_precision,
     }

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -20,6 +21,7 @@ from etbac.planner.demands import TAIL, Demands
 from etbac.planner.evidence import find_test
 from etbac.planner.goal import Goal
 from etbac.planner.guarantee import check_delta, check_precision
+from etbac.planner.memory import UNLIMITED, Memory
 from etbac.planner.prediction import chain_latency
 from etbac.planner.prices import Prices
 from etbac.planner.recorded import collect_once
@@ -28,6 +30,7 @@ from etbac.planner.search import Candidate
 from etbac.planner.sequence import candidates
 from etbac.planner.statistics import ExitStatistics
 from etbac.profiles.matrix import Matrix
+from etbac.profiles.pieces import head_bytes
 from etbac.profiles.profiler import find_or_make
 from etbac.runtime.chain import Chain, load
 
@@ -36,6 +39,7 @@ TEST = "betting"
 TAIL_FROM = 8
 """Batch size from which a plan's p99 is not to be above the full model's: of a batch of one, the sample that goes to
 the end pays for every head."""
+MEGA = 1_000_000
 STATEFUL_GATES = ("patience",)
 NOT_READ = "the certify set was not read"
 
@@ -54,6 +58,7 @@ def plan(
     batch_size: int | None = None,
     max_latency: float | None = None,
     min_class_precision: float | None = None,
+    max_head_memory: float | None = None,
     thresholds: Mapping[int, float] | None = None,
     uncertified: bool = False,
     read: bool = True,
@@ -72,8 +77,10 @@ def plan(
     recorded it. `metric`: by default the checkpoint's. `test`: "betting", which counts what the chain repairs, or
     "exact", which counts losses alone. `max_latency`: what the 99th percentile of a batch's predicted latency may be,
     in milliseconds; by default the full model's, from batches of 8 on, if there is such a plan. `min_class_precision`:
-    what the precision must be on every class of the search set. `thresholds`: by exit id, the one plan to certify, as
-    of a chain that this one was rebuilt from. `backend`, `dtype`, `trust`: which engines, see `load`.
+    what the precision must be on every class of the search set. `max_head_memory`: what the weights of the heads of
+    the plan's exits may take, in millions of bytes, of a chain that is built with these alone. `thresholds`: by exit
+    id, the one plan to certify, as of a chain that this one was rebuilt from. `backend`, `dtype`, `trust`: which
+    engines, see `load`.
 
     Raises EtbacError, and changes nothing, where the precision cannot be certified; with `uncertified` the search
     set's plan is put in force instead, marked and with the reason; without `read` it always is, and the certify set is
@@ -83,6 +90,8 @@ def plan(
     check_delta(delta)
     if min_class_precision is not None and not 0 < min_class_precision <= 1:
         raise UsageError(f"--min-class-precision {min_class_precision:g}: it is a ratio, above 0 and at most 1")
+    if max_head_memory is not None and not 0 <= max_head_memory < math.inf:
+        raise UsageError(f"--max-head-memory {max_head_memory:g}: it is a number of megabytes, 0 or more")
     asked = None if metric is None else find_metric(metric)
     with load(engine_dir, backend, dtype, trust) as chain:
         if chain.note:
@@ -96,6 +105,7 @@ def plan(
         whole = passes(goal.metric) * len(search_set)
         search = collect_once(chain, search_set, goal.metric, progress=bar("search set", whole))
         stateful = _reads_earlier_exits(chain)
+        memory = UNLIMITED if max_head_memory is None else _memory(chain, stateful, max_head_memory)
         matrix = profile.matrix_at(search_set.length)
         matrix = replace(matrix, head_ms=None, gather_ms=None) if stateful else matrix
         if batch > (last := matrix.batch_sizes[-1]):
@@ -103,7 +113,7 @@ def plan(
                 f"batch {batch} is larger than any that was measured: its latency is predicted in proportion to that "
                 f"of {last}; etbac profile --max-batch {batch} measures it"
             )
-        choices = _choices(search, matrix, batch, goal, max_latency, min_class_precision, note)
+        choices = _choices(search, matrix, batch, goal, max_latency, min_class_precision, memory, note)
         carried = None if thresholds is None else _carried(search, matrix, batch, thresholds)
         outcome = _certified(chain, certify_set, goal, choices, carried, bar) if read else _Outcome(reason=NOT_READ)
         if outcome.reason is not None and read and not uncertified:
@@ -153,13 +163,14 @@ def _choices(
     goal: Goal,
     max_latency: float | None,
     min_class_precision: float | None,
+    memory: Memory,
     note: Callable[[str], None],
 ) -> Choices:
     """The plans to choose from; a UsageError where none is as fast as asked for."""
     prices, exactly = Prices.expected(matrix, batch, search.n), Prices.exactly(matrix, batch)
 
     def within(most_ms: float | None) -> Choices:
-        demands = Demands(search, exactly, most_ms, min_class_precision)
+        demands = Demands(search, exactly, most_ms, min_class_precision, memory)
         return Choices(search, prices, demands, goal.test.credits)
 
     if min_class_precision is not None and search.classes is None:
@@ -182,6 +193,12 @@ def _choices(
         f"the lowest is {lowest:.3f} ms"
     )
     return free
+
+
+def _memory(chain: Chain, stateful: str | None, megabytes: float) -> Memory:
+    if stateful:
+        raise UsageError(f"--max-head-memory: gate {stateful} needs every exit's head, so none can be left out")
+    return Memory(head_bytes(chain), round(megabytes * MEGA))
 
 
 def _class_below(demands: Demands) -> str:

@@ -20,6 +20,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from etbac.planner.memory import UNLIMITED, Memory
 from etbac.planner.prices import Prices
 from etbac.planner.statistics import Bools, ExitStatistics
 from etbac.profiles.matrix import Floats
@@ -106,7 +107,7 @@ class Search:
     """The plans of one search set.
 
     `worth` [stages, n] is what a sample is worth where it leaves (`credit` is what that is for a repair; a harm is -1);
-    `toll` is taken off for every exit used; at most `most_exits` are.
+    `toll` is taken off for every exit used; at most `most_exits` are, and no more than fit into `memory`.
     """
 
     def __init__(
@@ -118,14 +119,14 @@ class Search:
         toll: float = 1.0,
         most_exits: int | None = None,
         effort: Effort = THOROUGH,
+        memory: Memory = UNLIMITED,
     ) -> None:
         self.statistics, self.credit = statistics, credit
-        self._prices, self._toll = prices, toll
+        self._prices, self._toll, self._effort, self._memory = prices, toll, effort, memory
         self._worth = worth.astype(np.float64)
         self._exits = len(statistics.exits)
         self._most = self._exits if most_exits is None else most_exits
         self._orders = np.argsort(-statistics.confidence, axis=1, kind="stable")  # NaN, which never leaves, is last
-        self._effort = effort
         self._few = self._exits <= FEW and effort.pairs
         self._small = self._few and statistics.n <= effort.coarse
         self._starts = 4 if self._small else 1
@@ -193,8 +194,8 @@ class Search:
         n, some = self.statistics.n, self._effort.coarse
         rows = np.random.default_rng(0).permutation(n)[:some]
         prices, toll = self._prices.at(np.linspace(0, n, some + 1).round().astype(int)), self._toll * some / n
-        worth = self._worth[:, rows]
-        return Search(self.statistics.take(rows), prices, worth, self.credit, toll, self._most, self._effort)
+        some_of, worth = self.statistics.take(rows), self._worth[:, rows]
+        return Search(some_of, prices, worth, self.credit, toll, self._most, self._effort, self._memory)
 
     def _descend(self, state: _State, price: float) -> _State:
         for _ in range(ROUNDS):
@@ -313,7 +314,8 @@ class Search:
         worth = worth_before - self._toll * len(later) + stay.sum() + _from_zero(now - stay)
         worth[1:] -= self._toll
         ordered = self.statistics.confidence[place][samples]
-        one_too_many = len(before) + len(later) >= self._most
+        exits = [self.statistics.exits[each] for each in (*before, place, *later)]
+        one_too_many = len(exits) > self._most or not self._memory.holds(exits)
         rows = np.append(0, [] if one_too_many else _cuts(ordered, worth)).astype(np.intp)
 
         cost = np.full(len(rows), cost_before + self._segment(previous, place)[count])

@@ -72,6 +72,23 @@ def pieces(chain: Chain) -> Iterator[list[Piece]]:
         yield found
 
 
+def head_bytes(chain: Chain) -> dict[int, int]:
+    """By exit id: bytes of the weights that nothing of its segment but its head and gate reads, in the engines' format.
+
+    They are what a chain built without the exit does not have.
+    """
+    chosen = chain.selection
+    found = {}
+    for place, contract in enumerate(chosen.contracts[:-1]):
+        source = chain.engine_dir.path / chosen.sources[place]
+        found[contract.exit_id] = _weight_bytes(ir.load(source)) - _weight_bytes(_trunk(contract, source))
+    return found
+
+
+def _weight_bytes(model: ir.Model) -> int:
+    return sum(value.const_value.nbytes for value in model.graph.initializers.values() if value.const_value is not None)
+
+
 def _models(contract: SegmentContract, source: Path) -> Iterator[tuple[str, ir.Model]]:
     if not contract.is_last and contract.boundary:
         yield f"{TRUNK}-{contract.index:02d}", _trunk(contract, source)

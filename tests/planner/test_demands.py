@@ -1,10 +1,12 @@
 from dataclasses import replace
+from typing import Any
 
 import numpy as np
 import pytest
 
 from etbac.planner.choices import Choices
 from etbac.planner.demands import Demands
+from etbac.planner.memory import Memory
 from etbac.planner.prices import Prices
 from etbac.planner.statistics import ExitStatistics
 
@@ -17,7 +19,7 @@ def sample(statistics) -> ExitStatistics:
     return ExitStatistics(made.exits, made.confidence, made.right, made.full_right, np.arange(made.n) % 3)
 
 
-def choices(sample: ExitStatistics, table, **asked: float) -> Choices:
+def choices(sample: ExitStatistics, table, **asked: Any) -> Choices:
     return Choices(
         sample, Prices.expected(table, BATCH, sample.n), Demands(sample, Prices.exactly(table, BATCH), **asked)
     )
@@ -73,6 +75,18 @@ def test_every_class_keeps_the_precision_asked_for(matrix):
     assert ratios.min() >= 0.98
     assert kept.thresholds
     assert kept.cost_ms > plain.cost_ms
+
+
+def test_no_plan_has_heads_that_take_more_than_is_allowed(sample, matrix):
+    """The exit that a free choice has is too large, and of the others two fit."""
+    free = choices(sample, matrix(4, 2))
+    wanted = max(free.fastest(0.9).thresholds)
+    memory = Memory({exit_id: 9 if exit_id == wanted else 2 for exit_id in sample.exits}, 5)
+    found = choices(sample, matrix(4, 2), memory=memory)
+    taken = {memory.taken(choice.candidate.thresholds) for choice in found.plans}
+    assert taken == {0, 2, 4}
+    assert wanted not in found.fastest(0.9).thresholds
+    assert found.fastest(0.9).thresholds
 
 
 def test_the_fastest_plan_keeps_the_precision_on_the_search_set(sample, matrix):

@@ -14,10 +14,12 @@ from etbac.metrics import metric
 from etbac.planner import certify
 from etbac.planner.evidence import find_test
 from etbac.planner.goal import Goal
+from etbac.planner.memory import UNLIMITED
 from etbac.planner.plan import _choices, plan
 from etbac.planner.prediction import chain_latency
 from etbac.planner.samples import SampleSet, split
 from etbac.profiles import profiler, stored
+from etbac.profiles.pieces import head_bytes
 from etbac.runtime.results import StageRun
 
 ROWS = 4_000
@@ -172,7 +174,7 @@ def test_a_class_that_not_even_the_whole_chain_keeps_is_named(statistics, matrix
     goal, notes = Goal(metric("accuracy"), find_test("betting"), 0.9, 0.05), []
     ratio = sample.right[-1][classes == 0].mean()
     with pytest.raises(UsageError, match=rf"class 0, which the chain without exits brings to {ratio:.4f}"):
-        _choices(labelled, matrix(2, 0), 4, goal, None, 0.999, notes.append)
+        _choices(labelled, matrix(2, 0), 4, goal, None, 0.999, UNLIMITED, notes.append)
 
 
 def test_no_exit_is_left_out_where_gates_read_the_exits_before(engines, tmp_path):
@@ -186,6 +188,8 @@ def test_no_exit_is_left_out_where_gates_read_the_exits_before(engines, tmp_path
     made = plan(engines, PRECISION, data=data(tmp_path), note=notes.append)
     assert made.exits == (3, 7)
     assert any("gate patience" in sentence for sentence in notes)
+    with pytest.raises(UsageError, match="gate patience needs every exit's head"):
+        plan(engines, PRECISION, data=data(tmp_path), max_head_memory=1)
     assert made.predicted[8]["rebuilt_ms"] == pytest.approx(made.predicted[8]["chain_ms"])
 
 
@@ -201,6 +205,20 @@ def test_the_plans_own_batch_size_has_figures_and_one_beyond_the_measured_is_sai
     beyond = plan(engines, PRECISION, data=data(tmp_path), read=False, note=notes.append)
     assert beyond.predicted[8]["full_ms"] == pytest.approx(2 * beyond.predicted[4]["full_ms"])
     assert any("batch 8 is larger than any that was measured" in each for each in notes)
+
+
+def test_heads_take_no_more_memory_than_is_allowed(engines, tmp_path):
+    with etbac.load(engines) as chain:
+        heads = head_bytes(chain)
+    free = plan(engines, PRECISION, data=data(tmp_path), read=False)
+    taken = sum(heads[exit_id] for exit_id in free.exits)
+    assert taken > 0
+    assert free.search["head_bytes"] is None
+    as_much = plan(engines, PRECISION, data=data(tmp_path), read=False, max_head_memory=taken / 1e6)
+    assert (as_much.exits, as_much.search["head_bytes"]) == (free.exits, taken)
+    less = plan(engines, PRECISION, data=data(tmp_path), read=False, max_head_memory=(taken - 1) / 1e6)
+    assert less.exits != free.exits
+    assert less.search["head_bytes"] <= less.search["most_head_bytes"] == pytest.approx(taken - 1)
 
 
 def test_agreement_needs_no_labels(engines, tmp_path):
@@ -235,6 +253,8 @@ def test_what_cannot_be_asked_for_is_refused(engines, tmp_path):
         plan(engines, data=data(tmp_path), batch_size=64)
     with pytest.raises(UsageError, match=r"--min-class-precision 1\.2: it is a ratio"):
         plan(engines, data=data(tmp_path), min_class_precision=1.2)
+    with pytest.raises(UsageError, match=r"--max-head-memory -1: it is a number of megabytes"):
+        plan(engines, data=data(tmp_path), max_head_memory=-1)
     with pytest.raises(UsageError, match=r"no such test; there are betting, exact"):
         plan(engines, test="bootstrap")
     with pytest.raises(UsageError, match="there is no metric 'f1'"):

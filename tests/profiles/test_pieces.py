@@ -8,7 +8,7 @@ from support.small_network import make_images, make_network
 
 from etbac.compiler import CompileOptions, EngineOptions, compile_model
 from etbac.frontend.torch_export import from_module
-from etbac.profiles.pieces import pieces
+from etbac.profiles.pieces import head_bytes, pieces
 from etbac.runtime.chain import load
 
 
@@ -30,3 +30,14 @@ def test_trunks_give_their_segments_boundary_and_gathers_the_rows_asked_for(tmp_
                 for ours, theirs in zip(found, expected, strict=True):
                     np.testing.assert_array_equal(np.asarray(ours), np.asarray(theirs))
             carried = [np.concatenate([np.asarray(each)] * 2)[:5] for each in boundary]
+
+
+def test_a_heads_weights_are_those_that_the_trunk_does_not_have(tmp_path: Path):
+    network = make_network()
+    model = from_module(network, make_images(2), {"path": "small", "kind": "module", "sha256": None})
+    compile_model(model, tmp_path / "engines", CompileOptions())
+    with load(tmp_path / "engines") as chain:
+        found = head_bytes(chain)
+        assert tuple(found) == chain.exits
+    heads = [sum(4 * each.numel() for each in head.parameters()) for head in network.heads.values()]
+    assert list(found.values()) == pytest.approx(heads, rel=0.01)  # a normalisation is folded
