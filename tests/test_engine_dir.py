@@ -32,7 +32,7 @@ def engines(tmp_path: Path) -> EngineDir:
 def whole(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A directory with a plan, a profile and a counted reading; not to be changed."""
     engine_dir = make_engine_dir(tmp_path_factory.mktemp("whole") / "engines")
-    count_reading(engine_dir, "abc")
+    count_reading(engine_dir.path, "abc")
     engine_dir = write_profile(engine_dir, NAME, '{"measured": 1}', "batch,ms\n1,2\n")
     return write_plan(engine_dir, NAME, PLAN).path
 
@@ -212,18 +212,27 @@ def test_a_plan_for_a_chain_that_was_rebuilt_meanwhile_is_refused(engines: Engin
 
 
 def test_readings_are_counted_by_set_and_are_on_disk_at_once(engines: EngineDir) -> None:
-    assert [count_reading(engines, "a"), count_reading(engines, "b"), count_reading(engines, "a")] == [1, 1, 2]
+    assert [count_reading(engines.path, name) for name in "aba"] == [1, 1, 2]
     assert EngineDir.open(engines.path).readings() == {"a": 2, "b": 1}
 
 
 def test_a_damaged_count_of_readings_is_not_started_anew(engines: EngineDir) -> None:
-    count_reading(engines, "a")
+    count_reading(engines.path, "a")
     readings = engines.path / "readings.json"
     readings.write_bytes(readings.read_bytes().replace(b'"a": 1', b'"a": 0'))
     with pytest.raises(EngineDirError, match=r"readings\.json has changed.*restore it"):
-        count_reading(engines, "a")
+        count_reading(engines.path, "a")
     with pytest.raises(EngineDirError, match=r"readings\.json has changed"):
         EngineDir.open(engines.path)
+
+
+def test_a_directory_takes_over_what_is_in_force_in_another(engines: EngineDir, whole: Path) -> None:
+    count_reading(engines.path, "abc")
+    with Writer(engines.path) as writer:
+        adopted = writer.adopt(EngineDir.open(whole))
+    assert adopted.manifest == EngineDir.open(engines.path).manifest == EngineDir.open(whole).manifest
+    assert adopted.plan == EngineDir.open(whole).plan
+    assert adopted.readings() == {"abc": 1}
 
 
 def test_a_second_writer_is_told_and_a_dead_ones_lock_is_no_obstacle(engines: EngineDir) -> None:

@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
+from shutil import copytree
+from tempfile import TemporaryDirectory
 from typing import Any
 
 from etbac.compiler.compile import Compiled, CompileOptions, compile_model
 from etbac.contract import Plan
-from etbac.engine_dir import EngineDir
+from etbac.engine_dir import EngineDir, Writer
 from etbac.errors import UsageError
 from etbac.frontend.load import load_model
 from etbac.passes.exit_model import ExitModel
@@ -96,31 +98,51 @@ def optimize_model(
     """As `optimize`, of what `read` gives: a model and how to compile it, read anew for every compilation.
 
     `data`, `metric`, `batch_size`, `uncertified`: see `plan`. `budget_s`: of each profile. `batches`: how many are
-    raced against the full model at the end, 2,000 or more for a p99. Raises EtbacError where the precision cannot be
-    certified (the rebuilt chain stays, without a certificate), and as `compile_model` does.
+    raced against the full model at the end, 2,000 or more for a p99. The chain is made in another place and put in
+    force at the end. Raises EtbacError where the precision cannot be certified, and as `compile_model` does: what was
+    there stays, but for the count of the certify set's readings.
     """
     path = Path(engine_dir)
     planning: dict[str, Any] = {"data": data, "metric": metric, "batch_size": batch_size, "note": note, "bar": bar}
-    exit_model, options = read()
-    compiled = compile_model(exit_model, path, options)
-    tried = compiled.engine_dir.manifest.exits
-    note(f"compiled with exits {_listed(tried)}; measuring")
-    lengths = _lengths(compiled.engine_dir, data)
-    profile(path, lengths=lengths, budget_s=budget_s, note=note)
-    chosen = tuple(plan(path, precision, read=False, **planning).thresholds)
-    if not chosen:
-        note("no exit pays: every sample is to take the whole chain")
-    if chosen and chosen != tried:
-        note(f"exits that pay: {_listed(chosen)}; rebuilding with those alone")
-        exit_model, options = read()
-        gates = {exit_id: gate for exit_id, gate in options.gates.items() if exit_id in chosen}
-        compiled = compile_model(exit_model, path, replace(options, exits=chosen, gates=gates))
-        profile(path, lengths=lengths, budget_s=budget_s, note=note)
-    made = plan(path, precision, uncertified=uncertified, **planning)
+    with TemporaryDirectory() as scratch:
+        work = Path(scratch, "engines")
+        if path.is_dir():
+            copytree(path, work)
+        compiled, tried = _rebuilt(work, precision, read, budget_s, planning)
+        made = plan(work, precision, uncertified=uncertified, counted_in=path, **planning)
+        with Writer(path) as writer:
+            compiled = replace(compiled, engine_dir=writer.adopt(EngineDir.open(work)))
     with load(path) as chain:
         samples, _ = load_search_and_certify(chain.engine_dir, data, seed=0)
         timings = race(chain, samples, made.search["batch_size"], batches)
     return Optimized(compiled, tried, made, timings)
+
+
+def _rebuilt(
+    work: Path,
+    precision: float,
+    read: Callable[[], tuple[ExitModel, CompileOptions]],
+    budget_s: float,
+    planning: Mapping[str, Any],
+) -> tuple[Compiled, tuple[int, ...]]:
+    """A chain with the exits that pay, measured, in the directory `work`; and the exits that were tried."""
+    note = planning["note"]
+    exit_model, options = read()
+    compiled = compile_model(exit_model, work, options)
+    tried = compiled.engine_dir.manifest.exits
+    note(f"compiled with exits {_listed(tried)}; measuring")
+    lengths = _lengths(compiled.engine_dir, planning["data"])
+    profile(work, lengths=lengths, budget_s=budget_s, note=note)
+    chosen = plan(work, precision, read=False, **planning)
+    if not chosen.thresholds:
+        note("no exit pays: every sample is to take the whole chain")
+    elif chosen.exits != tried:
+        note(f"exits that pay: {_listed(chosen.exits)}; rebuilding with those alone")
+        exit_model, options = read()
+        gates = {exit_id: gate for exit_id, gate in options.gates.items() if exit_id in chosen.exits}
+        compiled = compile_model(exit_model, work, replace(options, exits=chosen.exits, gates=gates))
+        profile(work, lengths=lengths, budget_s=budget_s, note=note)
+    return compiled, tried
 
 
 def _lengths(engine_dir: EngineDir, data: Path | None) -> list[int] | None:
@@ -136,10 +158,9 @@ def exits_of_plan(path: Path) -> tuple[tuple[int, ...], Plan]:
     made = EngineDir.open(path).plan
     if made is None:
         raise UsageError(f"--plan: {path} has no plan; make one with etbac plan")
-    chosen = tuple(exit_id for exit_id in made.exits if exit_id in made.thresholds)
-    if not chosen:
+    if not made.thresholds:
         raise UsageError(f"--plan: the plan of {path} lets nobody leave early, so there is no exit to keep")
-    return chosen, made
+    return made.exits, made
 
 
 def _listed(exits: tuple[int, ...]) -> str:

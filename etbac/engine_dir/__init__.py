@@ -5,7 +5,7 @@
 
 from __future__ import annotations
 
-from etbac.engine_dir.directory import EngineDir, unless_rebuilt
+from etbac.engine_dir.directory import EngineDir, read_readings, unless_rebuilt
 from etbac.engine_dir.engine_set import EngineEntry, EngineSet
 from etbac.engine_dir.writer import (
     Slot,
@@ -26,6 +26,7 @@ __all__ = [
     "Writer",
     "clear_leftovers",
     "count_reading",
+    "read_readings",
     "unless_rebuilt",
     "write_plan",
     "write_profile",

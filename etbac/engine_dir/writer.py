@@ -158,6 +158,12 @@ class Writer:
         self._added = {}
         return staged
 
+    def adopt(self, other: EngineDir) -> EngineDir:
+        """Put in force here what is in force in another directory, which stays as it is."""
+        for name in other.manifest.files:
+            self.add_file(*names.without_hash(name), other.path / name)
+        return self.commit(other.manifest)
+
     def count_reading(self, set_hash: str) -> int:
         """Record that the certify set of that hash is about to be read; returns which reading this is, from 1.
 
@@ -251,9 +257,9 @@ def clear_leftovers(engine_dir: EngineDir) -> None:
             pass
 
 
-def count_reading(engine_dir: EngineDir, set_hash: str) -> int:
+def count_reading(path: Path, set_hash: str) -> int:
     """`Writer.count_reading` in a transaction of its own."""
-    with Writer(engine_dir.path) as writer:
+    with Writer(path) as writer:
         return writer.count_reading(set_hash)
 
 

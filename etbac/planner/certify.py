@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from etbac.engine_dir import EngineDir, count_reading
+from etbac.engine_dir import count_reading, read_readings
 from etbac.planner.chance import Ahead
 from etbac.planner.choices import Choices
 from etbac.planner.collect import collect
@@ -94,18 +95,20 @@ def certify(
     goal: Goal,
     sequence: Sequence[Candidate],
     progress: Callable[[int], None] = lambda done: None,
+    counted_in: Path | None = None,
 ) -> Certification:
-    """Count a reading of the set, then read it: every candidate of the fixed sequence is tested until one fails."""
+    """Count a reading of the set, in the chain's directory or another one, then read it: every candidate of the fixed
+    sequence is tested until one fails."""
     sha256 = samples.sha256
-    reading = count_reading(chain.engine_dir, sha256)
+    reading = count_reading(counted_in or chain.engine_dir.path, samples.counted_as)
     statistics = collect(chain, samples, goal.metric, progress)
     trials = run_sequence(sequence, statistics, goal.test, goal.precision, reading_level(goal.delta, reading))
     return Certification(goal, reading, statistics, sha256, trials)
 
 
-def next_level(engine_dir: EngineDir, samples: SampleSet, delta: float) -> float:
+def next_level(counted_in: Path, samples: SampleSet, delta: float) -> float:
     """The level at which the set's next reading is tested."""
-    return reading_level(delta, engine_dir.readings().get(samples.sha256, 0) + 1)
+    return reading_level(delta, read_readings(counted_in).get(samples.counted_as, 0) + 1)
 
 
 def not_likely(ahead: Ahead, choices: Choices) -> str:

@@ -62,6 +62,7 @@ def plan(
     thresholds: Mapping[int, float] | None = None,
     uncertified: bool = False,
     read: bool = True,
+    counted_in: Path | None = None,
     seed: int = 0,
     backend: str | None = None,
     dtype: str | None = None,
@@ -79,8 +80,8 @@ def plan(
     in milliseconds; by default the full model's, from batches of 8 on, if there is such a plan. `min_class_precision`:
     what the precision must be on every class of the search set. `max_head_memory`: what the weights of the heads of
     the plan's exits may take, in millions of bytes, of a chain that is built with these alone. `thresholds`: by exit
-    id, the one plan to certify, as of a chain that this one was rebuilt from. `backend`, `dtype`, `trust`: which
-    engines, see `load`.
+    id, the one plan to certify, as of a chain that this one was rebuilt from. `counted_in`: the engine directory where
+    readings of the certify set are counted, if it is another. `backend`, `dtype`, `trust`: which engines, see `load`.
 
     Raises EtbacError, and changes nothing, where the precision cannot be certified; with `uncertified` the search
     set's plan is put in force instead, marked and with the reason; without `read` it always is, and the certify set is
@@ -115,7 +116,10 @@ def plan(
             )
         choices = _choices(search, matrix, batch, goal, max_latency, min_class_precision, memory, note)
         carried = None if thresholds is None else _carried(search, matrix, batch, thresholds)
-        outcome = _certified(chain, certify_set, goal, choices, carried, bar) if read else _Outcome(reason=NOT_READ)
+        book = counted_in or chain.engine_dir.path
+        outcome = _Outcome(reason=NOT_READ)
+        if read:
+            outcome = _certified(chain, certify_set, goal, choices, carried, bar, book)
         if outcome.reason is not None and read and not uncertified:
             raise EtbacError(outcome.reason)
         chosen = outcome.candidate or carried or choices.fastest(precision)
@@ -221,15 +225,15 @@ def _carried(search: ExitStatistics, matrix: Matrix, batch: int, thresholds: Map
 
 
 def _certified(
-    chain: Chain, samples: SampleSet, goal: Goal, choices: Choices, carried: Candidate | None, bar: Bar
+    chain: Chain, samples: SampleSet, goal: Goal, choices: Choices, carried: Candidate | None, bar: Bar, book: Path
 ) -> _Outcome:
     """Fix the sequence of candidates before anything of the certify set is known but its size, then test it."""
-    level, search = next_level(chain.engine_dir, samples, goal.delta), choices.statistics
+    level, search = next_level(book, samples, goal.delta), choices.statistics
     ahead = Ahead(goal.test, goal.precision, level, len(samples), round(len(samples) * search.n_right / search.n))
     sequence = candidates(choices, ahead) if carried is None else [carried]
     if not sequence:
         return _Outcome(reason=f"{not_likely(ahead, choices)}. Ask for a lower --precision, or add data with --data")
-    done = certify(chain, samples, goal, sequence, bar("certify set", passes(goal.metric) * len(samples)))
+    done = certify(chain, samples, goal, sequence, bar("certify set", passes(goal.metric) * len(samples)), book)
     if done.winner is None:
         return _Outcome(reason=f"{done.failure}. Ask for a lower --precision, or add data with --data")
     return _Outcome(done.winner.candidate, done.certificate(done.winner, chain))

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -25,12 +25,16 @@ LABELS = "labels"
 
 @dataclass(frozen=True)
 class SampleSet:
-    """Inputs as the model takes them, by name, one label a sample (None: there are none), and the classes' names."""
+    """Inputs as the model takes them, by name, one label a sample (None: there are none), and the classes' names.
+
+    `part_of`: the `sha256` of the set that this one was drawn from at random.
+    """
 
     specs: tuple[TensorSpec, ...]
     inputs: Mapping[str, Array]
     labels: Array | None
     class_names: tuple[str, ...] = ()
+    part_of: str | None = None
 
     def __len__(self) -> int:
         spec = _batched(self.specs)
@@ -43,7 +47,7 @@ class SampleSet:
 
     @property
     def sha256(self) -> str:
-        """Hash (hex) over names, dtypes, shapes and bytes: what readings of a set are counted by."""
+        """Hash (hex) over names, dtypes, shapes and bytes."""
         digest = hashlib.sha256()
         named = {**self.inputs} if self.labels is None else {**self.inputs, LABELS: self.labels}
         for name, array in sorted(named.items()):
@@ -51,11 +55,16 @@ class SampleSet:
             digest.update(np.ascontiguousarray(array).data)
         return digest.hexdigest()
 
+    @property
+    def counted_as(self) -> str:
+        """The hash that readings are counted by: another draw from the same samples is another reading of them."""
+        return self.part_of or self.sha256
+
     def take(self, rows: npt.NDArray[np.intp] | slice) -> SampleSet:
         """Those samples; inputs without a batch go along whole."""
         inputs = {spec.name: _rows(self.inputs[spec.name], spec.batch_axis, rows) for spec in self.specs}
         labels = None if self.labels is None else self.labels[rows]
-        return SampleSet(self.specs, inputs, labels, self.class_names)
+        return SampleSet(self.specs, inputs, labels, self.class_names, self.part_of)
 
     def batches(self, size: int) -> Iterator[SampleSet]:
         for start in range(0, len(self), size):
@@ -97,7 +106,8 @@ def split(samples: SampleSet, seed: int) -> tuple[SampleSet, SampleSet]:
         raise InputError(f"{len(samples)} sample cannot be split into a search and a certify set; give more data")
     order = np.random.default_rng(seed).permutation(len(samples))
     middle = len(order) // 2
-    return samples.take(np.sort(order[:middle])), samples.take(np.sort(order[middle:]))
+    whole = replace(samples, part_of=samples.sha256)
+    return whole.take(np.sort(order[:middle])), whole.take(np.sort(order[middle:]))
 
 
 def read_npz(path: Path, specs: tuple[TensorSpec, ...]) -> SampleSet:

@@ -75,7 +75,7 @@ def test_the_chain_does_on_the_certify_set_what_its_certificate_says(engines, tm
     assert made.certificate["n"] == right.sum()
     assert made.certificate["harms"] == (right & (answer.prediction.argmax(-1) != half.labels)).sum()
     assert made.certificate["set_sha256"] == half.sha256
-    assert EngineDir.open(engines).readings() == {half.sha256: 1}
+    assert EngineDir.open(engines).readings() == {samples.sha256: 1}
 
 
 def test_every_reading_halves_the_level_and_the_sum_is_recorded(engines, tmp_path):
