@@ -14,13 +14,15 @@ if TYPE_CHECKING:
     from etbac.models.attach import attach_exits
     from etbac.models.training import train
     from etbac.planner.plan import plan
+    from etbac.planner.watch import Watch
     from etbac.profiles.profiler import profile
     from etbac.runtime.chain import load
     from etbac.verification import verify
 
-__all__ = ["__version__", "attach_exits", "compile", "load", "optimize", "plan", "profile", "train", "verify"]
+__all__ = ["Watch", "__version__", "attach_exits", "compile", "load", "optimize", "plan", "profile", "train", "verify"]
 
 _HOMES = {
+    "Watch": "etbac.planner.watch",
     "attach_exits": "etbac.models.attach",
     "compile": "etbac.compiler",
     "load": "etbac.runtime.chain",

@@ -32,9 +32,13 @@ def engines(tmp_path: Path) -> EngineDir:
 def whole(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A directory with a plan, a profile and a counted reading; not to be changed."""
     engine_dir = make_engine_dir(tmp_path_factory.mktemp("whole") / "engines")
-    count_reading(engine_dir.path, "abc")
+    count_reading(engine_dir.path, "abc", halved)
     engine_dir = write_profile(engine_dir, NAME, '{"measured": 1}', "batch,ms\n1,2\n")
     return write_plan(engine_dir, NAME, PLAN).path
+
+
+def halved(reading: int) -> float:
+    return 0.5**reading
 
 
 def files(path: Path) -> set[str]:
@@ -212,22 +216,29 @@ def test_a_plan_for_a_chain_that_was_rebuilt_meanwhile_is_refused(engines: Engin
 
 
 def test_readings_are_counted_by_set_and_are_on_disk_at_once(engines: EngineDir) -> None:
-    assert [count_reading(engines.path, name) for name in "aba"] == [1, 1, 2]
+    spent = [count_reading(engines.path, name, halved) for name in "aba"]
+    assert spent == [[0.5], [0.5], [0.5, 0.25]]
     assert EngineDir.open(engines.path).readings() == {"a": 2, "b": 1}
 
 
+def test_a_count_of_an_older_version_is_taken_for_readings_at_todays_levels(engines: EngineDir) -> None:
+    (engines.path / "readings.json").write_bytes(sealed.seal({"readings": {"a": 2}}))
+    assert EngineDir.open(engines.path).readings() == {"a": 2}
+    assert count_reading(engines.path, "a", halved) == [0.5, 0.25, 0.125]
+
+
 def test_a_damaged_count_of_readings_is_not_started_anew(engines: EngineDir) -> None:
-    count_reading(engines.path, "a")
+    count_reading(engines.path, "a", halved)
     readings = engines.path / "readings.json"
-    readings.write_bytes(readings.read_bytes().replace(b'"a": 1', b'"a": 0'))
+    readings.write_bytes(readings.read_bytes().replace(b"0.5", b"0.1"))
     with pytest.raises(EngineDirError, match=r"readings\.json has changed.*restore it"):
-        count_reading(engines.path, "a")
+        count_reading(engines.path, "a", halved)
     with pytest.raises(EngineDirError, match=r"readings\.json has changed"):
         EngineDir.open(engines.path)
 
 
 def test_a_directory_takes_over_what_is_in_force_in_another(engines: EngineDir, whole: Path) -> None:
-    count_reading(engines.path, "abc")
+    count_reading(engines.path, "abc", halved)
     with Writer(engines.path) as writer:
         adopted = writer.adopt(EngineDir.open(whole))
     assert adopted.manifest == EngineDir.open(engines.path).manifest == EngineDir.open(whole).manifest

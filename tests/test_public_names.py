@@ -10,6 +10,7 @@ import etbac
 
 def test_the_public_names_are_these() -> None:
     assert etbac.__all__ == [
+        "Watch",
         "__version__",
         "attach_exits",
         "compile",

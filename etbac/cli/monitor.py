@@ -56,6 +56,8 @@ def cli(
         if chain.note:
             output.note(chain.note)
         watch = Watch(chain, audit=audit)
+        if state is not None and not state.absolute().parent.is_dir():
+            raise click.BadParameter(f"there is no folder {state.absolute().parent}", param_hint="--state")
         if state is not None and state.exists():
             watch.resume(_read(state))
         source = open_source(chain.engine_dir, path)

@@ -157,7 +157,7 @@ class EngineDir:
 
     def readings(self) -> dict[str, int]:
         """How often each certify set, by its hash, has been read for this directory."""
-        return read_readings(self.path)
+        return {name: len(levels) for name, levels in read_readings(self.path).items()}
 
     def _not_as_listed(self, engines: EngineSet) -> Iterator[str]:
         known = {name for name in self.manifest.files if names.in_root(name)} | set(engines.files)
@@ -220,7 +220,8 @@ def parse_manifest(data: bytes, path: Path) -> Manifest:
     return manifest
 
 
-def read_readings(path: Path) -> dict[str, int]:
+def read_readings(path: Path) -> dict[str, list[float | None]]:
+    """The levels of the readings of each set, by its hash; None for those that an older version counted alone."""
     file = path / names.READINGS
     try:
         data = file.read_bytes()
@@ -234,7 +235,10 @@ def read_readings(path: Path) -> dict[str, int]:
             f"{error}. It counts how often data were read to certify: restore it, or compile into a new directory "
             "and certify with data that were not read before"
         ) from None
-    return {str(set_hash): int(count) for set_hash, count in fields["readings"].items()}
+    return {
+        str(set_hash): [None] * spent if isinstance(spent, int) else list(spent)
+        for set_hash, spent in fields["readings"].items()
+    }
 
 
 def sha256_of(path: Path) -> str:

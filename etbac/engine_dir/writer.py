@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import io
 import json
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -164,15 +164,18 @@ class Writer:
             self.add_file(*names.without_hash(name), other.path / name)
         return self.commit(other.manifest)
 
-    def count_reading(self, set_hash: str) -> int:
-        """Record that the certify set of that hash is about to be read; returns which reading this is, from 1.
+    def count_reading(self, set_hash: str, level: Callable[[int], float]) -> list[float]:
+        """Record that the certify set of that hash is about to be read; returns the levels of its readings, this one's
+        last. `level`: of the k-th reading, from 1; also what is taken where an older version kept a count alone.
 
         On disk before it returns, so a run that stops afterwards has still spent the reading.
         """
         readings = read_readings(self.path)
-        count = readings.get(set_hash, 0) + 1
-        self._put(names.READINGS, sealed.seal({"readings": {**readings, set_hash: count}}))
-        return count
+        before = enumerate(readings.get(set_hash, []), 1)
+        levels = [level(k) if spent is None else spent for k, spent in before]
+        levels.append(level(len(levels) + 1))
+        self._put(names.READINGS, sealed.seal({"readings": {**readings, set_hash: levels}}))
+        return levels
 
     def put_report(self, page: bytes) -> Path:
         """Replace the HTML report, which no transaction touches otherwise."""
@@ -257,10 +260,10 @@ def clear_leftovers(engine_dir: EngineDir) -> None:
             pass
 
 
-def count_reading(path: Path, set_hash: str) -> int:
+def count_reading(path: Path, set_hash: str, level: Callable[[int], float]) -> list[float]:
     """`Writer.count_reading` in a transaction of its own."""
     with Writer(path) as writer:
-        return writer.count_reading(set_hash)
+        return writer.count_reading(set_hash, level)
 
 
 def _still_in_force(writer: Writer, engine_dir: EngineDir) -> Manifest:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -16,7 +17,7 @@ from etbac.planner.collect import collect
 from etbac.planner.drift import reference_counts
 from etbac.planner.evidence import TESTS, Pairs, PrecisionTest
 from etbac.planner.goal import Goal
-from etbac.planner.guarantee import reading_level, summed_level
+from etbac.planner.guarantee import reading_level
 from etbac.planner.samples import SampleSet
 from etbac.planner.search import Candidate
 from etbac.planner.sequence import Trial, run_sequence
@@ -27,17 +28,23 @@ from etbac.runtime.chain import Chain
 
 @dataclass(frozen=True)
 class Certification:
-    """One reading of a certify set: which reading, the level of its tests, and the candidates in their order."""
+    """One reading of a certify set: the levels of all its readings, this one's last, and the candidates in their
+    order."""
 
     goal: Goal
-    reading: int
+    levels: Sequence[float]
     statistics: ExitStatistics
     set_sha256: str
     trials: Sequence[Trial]
 
     @property
     def level(self) -> float:
-        return reading_level(self.goal.delta, self.reading)
+        return self.levels[-1]
+
+    @property
+    def reading(self) -> int:
+        """From 1."""
+        return len(self.levels)
 
     @property
     def winner(self) -> Trial | None:
@@ -63,7 +70,7 @@ class Certification:
             "precision": self.goal.precision,
             "level": self.level,
             "reading": self.reading,
-            "levels_summed": summed_level(self.goal.delta, self.reading),
+            "levels_summed": sum(self.levels),
             "samples": self.statistics.n,
             "n": trial.pairs.n_right,
             "harms": trial.pairs.harms,
@@ -100,15 +107,15 @@ def certify(
     """Count a reading of the set, in the chain's directory or another one, then read it: every candidate of the fixed
     sequence is tested until one fails."""
     sha256 = samples.sha256
-    reading = count_reading(counted_in or chain.engine_dir.path, samples.counted_as)
+    levels = count_reading(counted_in or chain.engine_dir.path, samples.counted_as, partial(reading_level, goal.delta))
     statistics = collect(chain, samples, goal.metric, progress)
-    trials = run_sequence(sequence, statistics, goal.test, goal.precision, reading_level(goal.delta, reading))
-    return Certification(goal, reading, statistics, sha256, trials)
+    trials = run_sequence(sequence, statistics, goal.test, goal.precision, levels[-1])
+    return Certification(goal, levels, statistics, sha256, trials)
 
 
 def next_level(counted_in: Path, samples: SampleSet, delta: float) -> float:
     """The level at which the set's next reading is tested."""
-    return reading_level(delta, read_readings(counted_in).get(samples.counted_as, 0) + 1)
+    return reading_level(delta, len(read_readings(counted_in).get(samples.counted_as, [])) + 1)
 
 
 def not_likely(ahead: Ahead, choices: Choices) -> str:

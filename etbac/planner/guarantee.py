@@ -80,11 +80,6 @@ def reading_level(delta: float, reading: int) -> float:
     return delta * 0.5 ** (reading - 1)
 
 
-def summed_level(delta: float, reading: int) -> float:
-    """The level at which all readings up to the `reading`-th hold together: the sum of their levels."""
-    return sum(reading_level(delta, k) for k in range(1, reading + 1))
-
-
 def check_precision(precision: float) -> None:
     """A UsageError unless 0 < precision < 1."""
     if 1 < precision <= 100:

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import hashlib
+import json
 import threading
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -12,6 +14,7 @@ import numpy as np
 from etbac.errors import UsageError
 from etbac.metrics import agreement
 from etbac.planner.drift import BINS, LEVEL, Audit, Monitor
+from etbac.runtime.certificate import standing
 from etbac.runtime.chain import Chain
 from etbac.runtime.results import Result
 
@@ -25,14 +28,16 @@ class Watch:
             result = watch.run({"image": batch})
             if watch.monitor.alarm: ...
 
-    `audit`: the share of samples, drawn at random, that go through the full model too. Raises UsageError where the plan
-    in force was not certified: there is nothing to compare with.
+    `audit`: the share of samples, drawn at random (by `seed`), that go through the full model too. `on_alarm` is called
+    once, with the watch, when the alarm is raised. Raises UsageError where there is nothing to compare with: the plan
+    in force was not certified, or not with what runs here.
     """
 
     chain: Chain
     audit: float = 0.0
     level: float = LEVEL
-    seed: int = 0
+    seed: int | None = None
+    on_alarm: Callable[[Watch], None] = lambda watch: None
     monitor: Monitor = field(init=False)
     audited: Audit = field(init=False, default_factory=Audit)
     leaving: dict[int, int] = field(init=False)
@@ -51,7 +56,10 @@ class Watch:
             )
         if not 0 <= self.audit <= 1:
             raise UsageError(f"audit {self.audit:g}: give a share of samples between 0 and 1")
-        self.monitor = Monitor(reference, self.level, self.seed)
+        found = standing(self.chain)
+        if not found.certified:
+            raise UsageError(f"what runs here is not what was certified, whatever the samples: {found.reason}")
+        self.monitor = Monitor(reference, self.level, 0 if self.seed is None else self.seed)
         self.leaving = dict.fromkeys(self.chain.ids, 0)
         self._rng = np.random.default_rng(self.seed)
         self._lock = threading.Lock()
@@ -63,11 +71,14 @@ class Watch:
             chosen = np.flatnonzero(self._rng.random(len(result.exit)) < self.audit)
         agrees = self._agrees(inputs, result, chosen) if len(chosen) else None
         with self._lock:
-            self.monitor.update(result.exit, result.confidence)
+            before = self.monitor.alarm
+            raised = self.monitor.update(result.exit, result.confidence) and not before
             for exit_id, count in zip(*np.unique(result.exit_id, return_counts=True), strict=True):
                 self.leaving[int(exit_id)] += int(count)
             if agrees is not None:
                 self.audited.update(agrees)
+        if raised:
+            self.on_alarm(self)
         return result
 
     def state(self) -> dict[str, Any]:
@@ -85,16 +96,20 @@ class Watch:
         }
 
     def resume(self, state: Mapping[str, Any]) -> None:
-        """Go on from a state that `state` gave, of the same plan; a UsageError if it was of another."""
+        """Go on from a state that `state` gave, of the same plan; a UsageError if it was of another, or is damaged."""
         if state.get("plan") != self._plan_hash():
             raise UsageError("this state is of another plan, or none; begin a new one")
-        self.monitor = Monitor.from_json(state["monitor"])
-        self.leaving = {int(exit_id): count for exit_id, count in state["exits"].items()}
-        if state["audit"] is not None:
-            self.audited = Audit(state["audit"]["samples"], state["audit"]["disagreements"])
+        try:
+            monitor = Monitor.from_json(state["monitor"])
+            leaving = {int(exit_id): int(count) for exit_id, count in state["exits"].items()}
+            audited = Audit(**{name: int(state["audit"][name]) for name in vars(Audit())} if state["audit"] else {})
+        except (KeyError, TypeError, ValueError, AttributeError) as error:
+            raise UsageError(f"this state is damaged ({error!r}); begin a new one") from None
+        self.monitor, self.leaving, self.audited = monitor, leaving, audited
 
     def _plan_hash(self) -> str:
-        return self.chain.manifest.files[str(self.chain.manifest.plan)]
+        assert self.chain.plan is not None
+        return hashlib.sha256(json.dumps(self.chain.plan.to_json(), sort_keys=True).encode()).hexdigest()
 
     def _agrees(self, inputs: Mapping[str, Any], result: Result, chosen: Any) -> Any:
         """bool [chosen]: whether the full model answers as the chain did."""

@@ -21,7 +21,7 @@ from etbac.models.resnet import cifar_resnet
 @pytest.fixture(scope="module")
 def engines(tmp_path_factory: pytest.TempPathFactory) -> Path:
     engine_dir = make_engine_dir(tmp_path_factory.mktemp("inspect") / "engines")
-    count_reading(engine_dir.path, "abc")
+    count_reading(engine_dir.path, "abc", lambda reading: 0.05)
     return write_plan(
         engine_dir, "onnxruntime-cpu-fp32", Plan((3,), {3: 0.625}, 0.9968, certified=False, reason="a test")
     ).path

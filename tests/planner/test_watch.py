@@ -57,6 +57,29 @@ def test_an_alarm_is_raised_where_samples_have_changed(engines, scale, alarm):
     assert watch.monitor.alarm is alarm
 
 
+def test_the_callback_is_called_once(engines):
+    called: list[Watch] = []
+    with etbac.load(engines) as chain:
+        watch = Watch(chain, on_alarm=called.append)
+        for batch in batches(rows(1_500, 4, 0.3)):
+            watch.run(batch)
+    assert called == [watch]
+
+
+def test_the_data_are_not_blamed_for_another_chain_than_was_certified(engines, monkeypatch):
+    monkeypatch.setenv("ETBAC_EXITS", "off")
+    with etbac.load(engines) as chain, pytest.raises(UsageError, match="not what was certified.*ETBAC_EXITS=off"):
+        Watch(chain)
+
+
+@pytest.mark.parametrize("damage", [{"monitor": {}}, {"exits": None}, {"audit": {"samples": 1}}])
+def test_a_damaged_state_is_refused(engines, damage):
+    with etbac.load(engines) as chain:
+        state = json.loads(json.dumps(Watch(chain).state()))
+        with pytest.raises(UsageError, match="damaged"):
+            Watch(chain).resume({**state, **damage})
+
+
 def test_the_audit_counts_what_the_full_model_answers_otherwise(engines):
     with etbac.load(engines) as chain:
         watch, inputs = Watch(chain, audit=1.0), rows(400, 5)
