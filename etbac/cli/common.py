@@ -50,6 +50,40 @@ uncertified_option = click.option(
 )
 
 
+def demand_options(command: Callable[P, R]) -> Callable[P, R]:
+    """What a plan is certified by and must keep, as `etbac.plan` takes it: a keyword argument for each option."""
+    options = [
+        click.option(
+            "--delta", type=float, default=0.05, show_default=True, help="Level: 0.05 certifies at 95% confidence."
+        ),
+        click.option(
+            "--test",
+            type=click.Choice(["betting", "exact"]),
+            default="betting",
+            show_default=True,
+            help="What certifies it: betting counts what the chain repairs, exact only what it loses.",
+        ),
+        click.option(
+            "--max-latency",
+            type=float,
+            metavar="MS",
+            help="What the predicted p99 of a batch may be.  [default: the full model's, from batches of 8 on]",
+        ),
+        click.option(
+            "--min-class-precision", type=float, help="The precision that every class of the search set must keep."
+        ),
+        click.option(
+            "--max-head-memory",
+            type=float,
+            metavar="MB",
+            help="The most that the weights of the chosen exits' heads may take, in a chain built with these alone.",
+        ),
+    ]
+    for option in reversed(options):
+        command = option(command)
+    return command
+
+
 class Engines(TypedDict):
     """Which engines of a directory to use, as `etbac.load` takes it."""
 

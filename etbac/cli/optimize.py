@@ -9,6 +9,7 @@ import click
 
 from etbac.cli.common import (
     Output,
+    demand_options,
     engine_dir_option,
     fast_at_option,
     metric_option,
@@ -30,6 +31,7 @@ if TYPE_CHECKING:
 @precision_option
 @metric_option
 @fast_at_option
+@demand_options
 @uncertified_option
 @click.option(
     "--budget", type=click.FloatRange(min=0, min_open=True), default=20.0, show_default=True, help="Seconds a profile."
@@ -52,6 +54,7 @@ def cli(
     uncertified: bool,
     budget: float,
     batches: int,
+    **demands: Any,
 ) -> None:
     """Compile MODEL, measure it, keep the exits that pay, certify them once, and race the chain.
 
@@ -72,6 +75,7 @@ def cli(
             batches=batches,
             note=output.note,
             bar=bar,
+            **demands,
         )
     output.result(_payload(made), _table(made), *_sentences(made))
 
@@ -116,9 +120,14 @@ def _sentences(made: Optimized) -> list[str]:
         certified = f"not certified: {plan.reason}"
     else:
         certified = f"certified ≥ {plan.precision:g} at {100 * (1 - certificate['level']):.4g}% confidence"
+        if certificate["reading"] > 1:
+            together = f"{100 * (1 - certificate['levels_summed']):.4g}%"
+            certified += f" (reading {certificate['reading']} of this set; all hold together at {together})"
     bound = made.figures["p99_ratio_bound"]
     tail = f"; upper 95% bound of p99 ÷ full model {bound:.3f}" if bound is not None else ""
+    none = [] if plan.thresholds else ["no exit is best: every sample takes the whole chain"]
     return [
+        *none,
         f"exits {', '.join(map(str, exits))} of {', '.join(map(str, made.tried))} tried",
         f"precision {ratio} on the search set; {certified}",
         f"{made.figures['batches']:,} batches of each, alternating{tail}",

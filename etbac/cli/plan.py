@@ -5,13 +5,14 @@ from __future__ import annotations
 from collections.abc import Mapping
 from itertools import groupby
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import click
 
 from etbac.cli.common import (
     Engines,
     Output,
+    demand_options,
     engine_dir_option,
     fast_at_option,
     metric_option,
@@ -30,35 +31,15 @@ if TYPE_CHECKING:
 @click.command("plan", epilog="Example: etbac plan --precision 0.9968 --batch-size 16")
 @engine_dir_option
 @precision_option
-@click.option("--delta", type=float, default=0.05, show_default=True, help="Level: 0.05 certifies at 95% confidence.")
 @click.option(
     "--data",
     type=click.Path(path_type=Path),
     help="An .npz file of inputs by name and labels, or the data set's folder.  [default: as the checkpoint recorded]",
 )
 @metric_option
-@click.option(
-    "--test",
-    type=click.Choice(["betting", "exact"]),
-    default="betting",
-    show_default=True,
-    help="What certifies it: betting counts what the chain repairs, exact only what it loses.",
-)
 @fast_at_option
-@click.option(
-    "--max-latency",
-    type=float,
-    metavar="MS",
-    help="The most that the predicted p99 of a batch may be.  [default: the full model's, from batches of 8 on]",
-)
-@click.option("--min-class-precision", type=float, help="The precision that every class of the search set must keep.")
-@click.option(
-    "--max-head-memory",
-    type=float,
-    metavar="MB",
-    help="The most that the weights of the chosen exits' heads may take (etbac compile --plan builds these alone).",
-)
 @click.option("--front", is_flag=True, help="Show the plans that trade precision for latency, too.")
+@demand_options
 @uncertified_option
 @click.option("--seed", type=int, default=0, show_default=True, help="Splits an .npz file into search and certify set.")
 @standard
@@ -67,18 +48,14 @@ def cli(
     output: Output,
     engine_dir: Path,
     precision: float,
-    delta: float,
     data: Path | None,
     metric: str | None,
-    test: str,
     batch_size: int | None,
-    max_latency: float | None,
-    min_class_precision: float | None,
-    max_head_memory: float | None,
     front: bool,
     uncertified: bool,
     seed: int,
     engines: Engines,
+    **demands: Any,
 ) -> None:
     """Choose exits and their thresholds on the search set and certify the precision once on the certify set."""
     from etbac.planner.plan import plan
@@ -87,18 +64,14 @@ def cli(
         made = plan(
             engine_dir,
             precision,
-            delta,
             data=data,
             metric=metric,
-            test=test,
             batch_size=batch_size,
-            max_latency=max_latency,
-            min_class_precision=min_class_precision,
-            max_head_memory=max_head_memory,
             uncertified=uncertified,
             seed=seed,
             note=output.note,
             bar=bar,
+            **demands,
             **engines,
         )
     fronts = [front_table(made)] if front else []

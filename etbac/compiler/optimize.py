@@ -94,16 +94,18 @@ def optimize_model(
     batches: int = BATCHES,
     note: Note = lambda sentence: None,
     bar: Bar = lambda name, whole: lambda done: None,
+    **demands: Any,
 ) -> Optimized:
     """As `optimize`, of what `read` gives: a model and how to compile it, read anew for every compilation.
 
-    `data`, `metric`, `batch_size`, `uncertified`: see `plan`. `budget_s`: of each profile. `batches`: how many are
+    `data`, `metric`, `batch_size`, `uncertified` and `demands` (`delta`, `test`, `max_latency`, `min_class_precision`,
+    `max_head_memory`): see `plan`. `budget_s`: of each profile. `batches`: how many are
     raced against the full model at the end, 2,000 or more for a p99. The chain is made in another place and put in
     force at the end. Raises EtbacError where the precision cannot be certified, and as `compile_model` does: what was
     there stays, but for the count of the certify set's readings.
     """
     path = Path(engine_dir)
-    planning: dict[str, Any] = {"data": data, "metric": metric, "batch_size": batch_size, "note": note, "bar": bar}
+    planning = {"data": data, "metric": metric, "batch_size": batch_size, "note": note, "bar": bar, **demands}
     with TemporaryDirectory() as scratch:
         work = Path(scratch, "engines")
         if path.is_dir():
@@ -132,7 +134,7 @@ def _rebuilt(
     tried = compiled.engine_dir.manifest.exits
     note(f"compiled with exits {_listed(tried)}; measuring")
     lengths = _lengths(compiled.engine_dir, planning["data"])
-    profile(work, lengths=lengths, budget_s=budget_s, note=note)
+    _profile(work, lengths, budget_s, note)
     chosen = plan(work, precision, read=False, **planning)
     if not chosen.thresholds:
         note("no exit pays: every sample is to take the whole chain")
@@ -141,8 +143,15 @@ def _rebuilt(
         exit_model, options = read()
         gates = {exit_id: gate for exit_id, gate in options.gates.items() if exit_id in chosen.exits}
         compiled = compile_model(exit_model, work, replace(options, exits=chosen.exits, gates=gates))
-        profile(work, lengths=lengths, budget_s=budget_s, note=note)
+        _profile(work, lengths, budget_s, note)
     return compiled, tried
+
+
+def _profile(work: Path, lengths: list[int] | None, budget_s: float, note: Note) -> None:
+    """Measured, and said where the machine is too noisy."""
+    warning = profile(work, lengths=lengths, budget_s=budget_s, note=note).warning
+    if warning:
+        note(f"warning: {warning}")
 
 
 def _lengths(engine_dir: EngineDir, data: Path | None) -> list[int] | None:

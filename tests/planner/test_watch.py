@@ -68,7 +68,7 @@ def test_the_callback_is_called_once(engines):
 
 def test_the_data_are_not_blamed_for_another_chain_than_was_certified(engines, monkeypatch):
     monkeypatch.setenv("ETBAC_EXITS", "off")
-    with etbac.load(engines) as chain, pytest.raises(UsageError, match="not what was certified.*ETBAC_EXITS=off"):
+    with etbac.load(engines) as chain, pytest.raises(UsageError, match=r"not what was certified.*ETBAC_EXITS=off"):
         Watch(chain)
 
 

@@ -8,13 +8,13 @@ from pathlib import Path
 
 from etbac.engine_dir import EngineDir
 from etbac.profiles import profiler, stored
-from etbac.profiles.profile import Row
+from etbac.profiles.profile import Profile, Row
 from etbac.profiles.timer import Timing
 
 SIZES = (1, 8)
 
 
-def write_even_profile(engines: Path, last_ms: tuple[float, ...] = SIZES) -> None:
+def write_even_profile(engines: Path, last_ms: tuple[float, ...] = SIZES) -> Profile:
     """Every segment takes 1 ms a row, its head and gather next to nothing, the chain nothing beyond them, and the full
     model more than all; the last segment takes `last_ms` at the two sizes."""
     measured = profiler.profile(engines, batch_sizes=SIZES, budget_s=0.05)
@@ -22,7 +22,9 @@ def write_even_profile(engines: Path, last_ms: tuple[float, ...] = SIZES) -> Non
     *before, last = (_taking(1.0, row) for row in segments)
     rows = [*before, _with(last_ms, last), _taking(1.1 * len(segments), full)]
     pieces = [_taking(0.999 if row.engine.startswith("trunk") else 0.001, row) for row in measured.pieces]
-    stored.write(EngineDir.open(engines), replace(measured, rows=tuple(rows), pieces=tuple(pieces), chain=()))
+    even = replace(measured, rows=tuple(rows), pieces=tuple(pieces), chain=())
+    stored.write(EngineDir.open(engines), even)
+    return even
 
 
 def _taking(milliseconds: float, row: Row) -> Row:
