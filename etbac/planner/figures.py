@@ -85,7 +85,7 @@ def on_front(candidate: Candidate, search: ExitStatistics) -> dict[str, Any]:
 
 def best_static_cut(matrix: Matrix, batch: int, search: ExitStatistics, goal: Goal) -> dict[str, Any] | None:
     """The best cut without a gate, as the search set sees it: information, nothing is certified."""
-    cut = static_cut(search, goal.precision, goal.delta)
+    cut = static_cut(search, goal.precision, goal.delta, goal.test)
     if cut is None:
         return None
     predicted = {str(size): cut.latency(matrix, size) for size in sizes(matrix, batch)}

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from etbac.planner.guarantee import exact_test
+from etbac.planner.evidence import Pairs, PrecisionTest
 from etbac.planner.prices import Prices
 from etbac.planner.statistics import ExitStatistics
 from etbac.profiles.matrix import Matrix
@@ -24,18 +24,15 @@ class StaticCut:
         return float(Prices.exactly(matrix, batch).segment(-1, matrix.stages.index(self.exit_id))[batch])
 
 
-def static_cut(statistics: ExitStatistics, precision: float, delta: float) -> StaticCut | None:
-    """The earliest exit at which everybody can leave with `precision` certified by the exact test at level `delta`.
+def static_cut(statistics: ExitStatistics, precision: float, delta: float, test: PrecisionTest) -> StaticCut | None:
+    """The earliest exit at which everybody can leave and these samples pass the test at level `delta`.
 
-    Exits are tested from the deepest to the earliest, in that fixed sequence, and the first that fails ends it, so the
-    level holds for all of them together. None where not even the deepest exit passes.
+    Each exit is tested as if it were the only one, on the samples that choose it: that favours the cut. None where not
+    one passes.
     """
-    best = None
     n_right = statistics.n_right
-    for e in reversed(range(len(statistics.exits))):
-        harms = int(statistics.harmful[e].sum())
-        if exact_test(n_right, harms, precision) > delta:
-            break
-        ratio = int(statistics.right[e].sum()) / n_right
-        best = StaticCut(statistics.exits[e], ratio, harms, n_right)
-    return best
+    for place, exit_id in enumerate(statistics.exits):
+        pairs = Pairs(statistics.right[place], statistics.full_right)
+        if n_right and test.p_value(pairs, precision) <= delta:
+            return StaticCut(exit_id, int(pairs.chain_right.sum()) / n_right, pairs.harms, n_right)
+    return None
