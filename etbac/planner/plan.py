@@ -84,8 +84,8 @@ def plan(
     readings of the certify set are counted, if it is another. `backend`, `dtype`, `trust`: which engines, see `load`.
 
     Raises EtbacError, and changes nothing, where the precision cannot be certified; with `uncertified` the search
-    set's plan is put in force instead, marked and with the reason; without `read` it always is, and the certify set is
-    not looked at.
+    set's plan is put in force instead, marked and with the reason. Without `read` it is only
+    returned: the certify set is not looked at, and the plan in force stays.
     """
     check_precision(precision)
     check_delta(delta)
@@ -147,7 +147,8 @@ def plan(
                 "static_cut": figures.best_static_cut(matrix, batch, search, goal),
             },
         )
-        write_plan(chain.engine_dir, profile.name, made)
+        if read:
+            write_plan(chain.engine_dir, profile.name, made)
     return made
 
 

@@ -261,10 +261,14 @@ def test_what_cannot_be_asked_for_is_refused(engines, tmp_path):
         plan(engines, metric="f1")
 
 
-def test_without_reading_the_certify_set_the_search_sets_plan_is_in_force(engines, tmp_path):
-    made = plan(engines, PRECISION, data=data(tmp_path), read=False)
+def test_without_reading_the_certify_set_a_plan_is_chosen_and_the_one_in_force_stays(engines, tmp_path):
+    before = plan(engines, PRECISION, data=data(tmp_path))
+    readings = EngineDir.open(engines).readings()
+    made = plan(engines, 0.6, data=data(tmp_path), read=False)
     assert (made.certified, made.reason) == (False, "the certify set was not read")
-    assert EngineDir.open(engines).readings() == {}
+    assert made.thresholds != before.thresholds
+    assert EngineDir.open(engines).plan == before
+    assert EngineDir.open(engines).readings() == readings
 
 
 def test_a_plan_is_priced_at_the_length_of_its_data(tmp_path):
