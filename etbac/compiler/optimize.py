@@ -3,16 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
-from shutil import copytree
 from tempfile import TemporaryDirectory
 from typing import Any
 
 from etbac.compiler.compile import Compiled, CompileOptions, compile_model
 from etbac.contract import Plan
-from etbac.engine_dir import EngineDir, Writer
-from etbac.errors import UsageError
+from etbac.engine_dir import EngineDir, Writer, read_readings
+from etbac.errors import EngineDirError, UsageError
 from etbac.frontend.load import load_model
 from etbac.passes.exit_model import ExitModel
 from etbac.planner.plan import plan
@@ -108,8 +108,8 @@ def optimize_model(
     planning = {"data": data, "metric": metric, "batch_size": batch_size, "note": note, "bar": bar, **demands}
     with TemporaryDirectory() as scratch:
         work = Path(scratch, "engines")
-        if path.is_dir():
-            copytree(path, work)
+        if path.exists():
+            _take_over(path, work)
         compiled, tried = _rebuilt(work, precision, read, budget_s, planning)
         made = plan(work, precision, uncertified=uncertified, counted_in=path, **planning)
         with Writer(path) as writer:
@@ -118,6 +118,17 @@ def optimize_model(
         samples, _ = load_search_and_certify(chain.engine_dir, data, seed=0)
         timings = race(chain, samples, made.search["batch_size"], batches)
     return Optimized(compiled, tried, made, timings)
+
+
+def _take_over(path: Path, work: Path) -> None:
+    """Have in `work` what is in force at `path`, so that what stays the same is not built again; what is damaged is.
+
+    Raises, before any work is done, what would keep the chain from being put in force at `path`.
+    """
+    with Writer(path):
+        read_readings(path)
+        with suppress(EngineDirError), Writer(work) as writer:
+            writer.adopt(EngineDir.open(path))
 
 
 def _rebuilt(

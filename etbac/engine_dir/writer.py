@@ -159,9 +159,9 @@ class Writer:
         return staged
 
     def adopt(self, other: EngineDir) -> EngineDir:
-        """Put in force here what is in force in another directory, which stays as it is."""
+        """Put in force here what is in force in another directory, which stays as it is; EngineDirError if damaged."""
         for name in other.manifest.files:
-            self.add_file(*names.without_hash(name), other.path / name)
+            self.add_file(*names.without_hash(name), other.check(name))
         return self.commit(other.manifest)
 
     def count_reading(self, set_hash: str, level: Callable[[int], float]) -> list[float]:

@@ -16,7 +16,7 @@ import etbac
 from etbac.cli.main import cli
 from etbac.compiler import optimize
 from etbac.engine_dir import EngineDir
-from etbac.errors import EtbacError
+from etbac.errors import EngineDirError, EtbacError
 from etbac.profiles import profiler, stored
 
 EXITS = (3, 7)
@@ -79,6 +79,49 @@ def test_where_nothing_was_only_the_count_of_readings_is_left(model, data):
     with pytest.raises(EtbacError, match="certif"):
         made(model, data, precision=0.99999)
     assert not (model.parent / "engines" / "manifest.json").exists()
+
+
+def test_what_else_is_in_the_directory_stays_where_it_is(model, data):
+    engines = model.parent / "engines"
+    engines.mkdir()
+    (engines / "mine").symlink_to("nowhere")
+    made(model, data)
+    assert (engines / "mine").is_symlink()
+    assert EngineDir.open(engines).plan.certified
+
+
+def test_a_damaged_directory_is_built_anew(model, data):
+    made(model, data)
+    directory = EngineDir.open(model.parent / "engines")
+    for name in (directory.manifest.full, directory.manifest.segments[0].file):
+        (directory.path / name).write_bytes(b"damaged")
+        assert made(model, data).plan.certified
+        directory.check(name)
+
+
+@pytest.mark.parametrize(
+    ("name", "content", "sentence"),
+    [
+        ("manifest.json", b'{"of": "something else"}', "was not written by etbac"),
+        ("readings.json", b'{"readings": {}}', "readings.json"),
+    ],
+)
+def test_where_the_chain_could_not_be_put_nothing_is_begun(model, data, name, content, sentence):
+    engines, notes = model.parent / "engines", []
+    engines.mkdir()
+    (engines / name).write_bytes(content)
+    with pytest.raises(EngineDirError, match=sentence):
+        made(model, data, note=notes.append)
+    assert notes == []
+    assert (engines / name).read_bytes() == content
+
+
+def test_a_file_in_the_chains_place_is_refused_before_work_is_done(model, data):
+    notes = []
+    (model.parent / "engines").write_text("a file")
+    with pytest.raises(EngineDirError, match="is a file"):
+        made(model, data, note=notes.append)
+    assert notes == []
 
 
 def test_another_seed_is_another_reading_of_the_same_samples(model, data):
