@@ -106,7 +106,7 @@ def _table(made: Optimized) -> Table:
     )
     table.add_row("full model", _number(full), _number(figures["full_ms"]), "1.000", "1.000", "1.000")
     if cut is not None:
-        exit_id = made.plan.search["static_cut"]["exit_id"]
+        exit_id = made.first.search["static_cut"]["exit_id"]
         ratio = None if full is None else cut / full
         table.add_row(f"best static cut, exit {exit_id} (not certified)", _number(cut), "–", _number(ratio), "–", "–")
     return table

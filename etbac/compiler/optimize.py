@@ -30,10 +30,12 @@ Bar = Callable[[str, int], Callable[[int], None]]
 
 @dataclass(frozen=True)
 class Optimized:
-    """The rebuilt chain, the exits that were tried, its plan, and chain against full model on the search set."""
+    """The rebuilt chain, the first plan, of the exits that were tried, the chain's own, and chain against full model on
+    the search set."""
 
     compiled: Compiled
     tried: tuple[int, ...]
+    first: Plan
     plan: Plan
     timings: Timings
 
@@ -49,7 +51,7 @@ class Optimized:
         timings, batches = self.timings, len(self.timings.seconds["chain"])
         enough = batches >= FEWEST_FOR_P99
         predicted = self.plan.predicted.get(self.plan.search["batch_size"], {})
-        cut = self.plan.search["static_cut"]
+        cut = self.first.search["static_cut"]
         size = str(self.plan.search["batch_size"])
         return {
             "batches": batches,
@@ -110,14 +112,14 @@ def optimize_model(
         work = Path(scratch, "engines")
         if path.exists():
             _take_over(path, work)
-        compiled, tried = _rebuilt(work, precision, read, budget_s, planning)
+        compiled, tried, first = _rebuilt(work, precision, read, budget_s, planning)
         made = plan(work, precision, uncertified=uncertified, counted_in=path, **planning)
         with Writer(path) as writer:
             compiled = replace(compiled, engine_dir=writer.adopt(EngineDir.open(work)))
     with load(path) as chain:
         samples, _ = load_search_and_certify(chain.engine_dir, data, seed=0)
         timings = race(chain, samples, made.search["batch_size"], batches)
-    return Optimized(compiled, tried, made, timings)
+    return Optimized(compiled, tried, first, made, timings)
 
 
 def _take_over(path: Path, work: Path) -> None:
@@ -137,8 +139,9 @@ def _rebuilt(
     read: Callable[[], tuple[ExitModel, CompileOptions]],
     budget_s: float,
     planning: Mapping[str, Any],
-) -> tuple[Compiled, tuple[int, ...]]:
-    """A chain with the exits that pay, measured, in the directory `work`; and the exits that were tried."""
+) -> tuple[Compiled, tuple[int, ...], Plan]:
+    """A chain with the exits that pay, measured, in the directory `work`; the exits that were tried, and the plan of
+    those."""
     note = planning["note"]
     exit_model, options = read()
     compiled = compile_model(exit_model, work, options)
@@ -155,7 +158,7 @@ def _rebuilt(
         gates = {exit_id: gate for exit_id, gate in options.gates.items() if exit_id in chosen.exits}
         compiled = compile_model(exit_model, work, replace(options, exits=chosen.exits, gates=gates))
         _profile(work, lengths, budget_s, note)
-    return compiled, tried
+    return compiled, tried, chosen
 
 
 def _profile(work: Path, lengths: list[int] | None, budget_s: float, note: Note) -> None:
