@@ -69,8 +69,7 @@ def _plan(compiled: Compiled, request: Request, before: Plan | None, output: Out
         if before is None:
             return plan(path, PRECISION, data=data, note=output.note)
         search: dict[str, Any] = {"metric": before.search["metric"], "batch_size": before.search["batch_size"]}
-        thresholds = {exit_id: before.thresholds[exit_id] for exit_id in compiled.engine_dir.manifest.exits}
-        return plan(path, before.precision, data=data, **search, thresholds=thresholds, note=output.note)
+        return plan(path, before.precision, data=data, **search, thresholds=before.thresholds, note=output.note)
     except EtbacError as error:
         output.note(f"no plan was written: {error}")
         return None

@@ -44,6 +44,18 @@ def data(tmp_path: Path) -> Path:
     return tmp_path / "data.npz"
 
 
+def never_right(path: Path, rows: slice = slice(None)) -> Path:
+    """Data of which these rows are such that every exit errs, and the others such that none does."""
+    inputs = make_inputs(20_000, seed=2)
+    *early, labels = reference(make_weights(), inputs).answers.argmax(-1)
+    right, wrong = (np.flatnonzero(np.all(early == labels, 0)), np.flatnonzero(np.all(early != labels, 0)))
+    chosen = right[:4_000].copy()
+    chosen[rows] = wrong[: len(chosen[rows])]
+    taken = {"x": inputs["x"][chosen], "scale": inputs["scale"], "unread": inputs["unread"][chosen]}
+    np.savez(path.with_name("other.npz"), **taken, labels=labels[chosen])
+    return path.with_name("other.npz")
+
+
 def made(model: Path, data: Path, precision: float = 0.5, **options):
     return optimize(model, model.parent / "engines", precision, data=data, budget_s=0.05, batches=30, **options)
 
@@ -144,28 +156,48 @@ def test_the_command_prints_predicted_beside_measured(model, data):
     assert found["figures"]["measured_ms"] > 0
 
 
+def compiled(engines: Path, *arguments: str) -> str:
+    """What `etbac compile` prints, into `engines`."""
+    done = CliRunner().invoke(cli, ["compile", *arguments, "--engine-dir", str(engines)])
+    assert done.exit_code == 0, done.output
+    return done.output
+
+
 def test_compile_plan_keeps_the_exits_that_the_plan_uses(model, data):
     engines = model.parent / "engines"
-    common = ["compile", str(model), "--engine-dir", str(engines)]
-    run = CliRunner().invoke
-    assert (
-        "has no plan" in run(cli, [*common[:2], "--engine-dir", str(engines), "--plan"]).output or not engines.exists()
-    )
-    assert run(cli, common).exit_code == 0
-    assert "has no plan; make one with etbac plan" in run(cli, [*common, "--plan"]).output
+    compiled(engines, str(model))
+    write_even_profile(engines, last_ms=(20.0, 160.0))
     before = etbac.plan(engines, 0.5, data=data)
-    used = tuple(exit_id for exit_id in EXITS if exit_id in before.thresholds)
-    done = run(cli, [*common, "--plan", "--data", str(data)])
-    if not used:
-        assert "lets nobody leave early" in done.output
-        return
-    assert done.exit_code == 0, done.output
+    assert before.thresholds.keys() < set(EXITS)
+    compiled(engines, str(model), "--plan", "--data", str(data))
     directory = EngineDir.open(engines)
-    assert directory.manifest.exits == used
-    assert directory.plan is not None
+    assert directory.manifest.exits == tuple(before.thresholds)
     assert directory.plan.certified
-    assert dict(directory.plan.thresholds) == dict(before.thresholds)
-    assert "leave --exits and --no-plan out" in run(cli, [*common, "--plan", "--no-plan"]).output
+    assert directory.plan.thresholds == before.thresholds
+
+
+def test_compile_plan_says_what_it_needs(model, data):
+    engines = model.parent / "engines"
+    command = ["compile", str(model), "--engine-dir", str(engines), "--plan"]
+    compiled(engines, str(model))
+    assert "has no plan; make one with etbac plan" in CliRunner().invoke(cli, command).output
+    assert "leave --exits and --no-plan out" in CliRunner().invoke(cli, [*command, "--no-plan"]).output
+    assert etbac.plan(engines, 0.9, data=never_right(data)).thresholds == {}
+    assert "lets nobody leave early" in CliRunner().invoke(cli, command).output
+
+
+def test_no_exit_is_left_out_where_gates_read_the_exits_before(model, data):
+    engines, gate = model.parent / "engines", ["--gate", "patience:k=1"]
+    command = ["optimize", str(model), *gate, "--engine-dir", str(engines), "--data", str(data), "--precision", "0.5"]
+    done = CliRunner().invoke(cli, [*command, "--budget", "0.05", "--batches", "30", "--json"])
+    assert done.exit_code == 0, done.output
+    made = EngineDir.open(engines)
+    assert (made.manifest.exits, made.plan.exits) == (EXITS, EXITS)
+    assert made.plan.thresholds.keys() < set(EXITS)
+    compiled(engines, str(model), *gate, "--plan", "--data", str(data))
+    again = EngineDir.open(engines)
+    assert (again.manifest.exits, again.plan.thresholds) == (EXITS, made.plan.thresholds)
+    assert again.plan.certified
 
 
 def test_latency_is_measured_at_the_length_of_the_data(tmp_path, monkeypatch):
