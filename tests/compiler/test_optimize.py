@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import json
+import tempfile
 from functools import partial
 from importlib import import_module
 from pathlib import Path
@@ -44,7 +45,7 @@ def data(tmp_path: Path) -> Path:
     return tmp_path / "data.npz"
 
 
-def never_right(path: Path, rows: slice = slice(None)) -> Path:
+def never_right(path: Path, rows: slice | np.ndarray = slice(None)) -> Path:
     """Data of which these rows are such that every exit errs, and the others such that none does."""
     inputs = make_inputs(20_000, seed=2)
     *early, labels = reference(make_weights(), inputs).answers.argmax(-1)
@@ -76,21 +77,66 @@ def test_the_chain_that_stays_has_the_exits_of_its_plan_and_one_reading(model, d
     assert done.figures["p99_ratio"] is None
 
 
-def test_a_precision_that_cannot_be_certified_leaves_what_was_there(model, data):
+def misleading(path: Path) -> Path:
+    """Data with which the search set promises everything and the certify set keeps nothing."""
+    return never_right(path, np.sort(np.random.default_rng(0).permutation(4_000)[2_000:]))
+
+
+def interrupted(name: str, whole: int):
+    """A progress bar at which the user stops the command once the certify set is being read."""
+
+    def told(done: int) -> None:
+        if name == "certify set":
+            raise KeyboardInterrupt
+
+    return told
+
+
+FAILURES = {
+    "too little data": (EtbacError, lambda data: {"data": data, "precision": 0.99999}, 0),
+    "not certified": (EtbacError, lambda data: {"data": misleading(data), "precision": 0.9}, 1),
+    "interrupted": (
+        KeyboardInterrupt,
+        lambda data: {"data": misleading(data), "precision": 0.9, "bar": interrupted},
+        1,
+    ),
+}
+
+
+@pytest.mark.parametrize("failure", FAILURES)
+def test_without_a_certificate_what_was_there_stays_and_a_reading_counts(model, data, failure):
+    error, options, readings = FAILURES[failure]
     before = made(model, data)
     directory = EngineDir.open(model.parent / "engines")
-    with pytest.raises(EtbacError, match="certif"):
-        made(model, data, precision=0.99999)
+    with pytest.raises(error):
+        made(model, **options(data))
     after = EngineDir.open(directory.path)
+    after.check_all(after.manifest.files)
     assert after.manifest == directory.manifest
     assert after.plan == before.plan
-    assert after.plan.certified
+    assert sum(after.readings().values()) == 1 + readings
 
 
-def test_where_nothing_was_only_the_count_of_readings_is_left(model, data):
-    with pytest.raises(EtbacError, match="certif"):
-        made(model, data, precision=0.99999)
-    assert not (model.parent / "engines" / "manifest.json").exists()
+@pytest.mark.parametrize("failure", FAILURES)
+def test_without_a_certificate_only_a_reading_is_left_where_nothing_was(model, data, failure, monkeypatch, tmp_path):
+    error, options, readings = FAILURES[failure]
+    scratch = tmp_path / "scratch"
+    scratch.mkdir()
+    monkeypatch.setattr(tempfile, "tempdir", str(scratch))
+    with pytest.raises(error):
+        made(model, **options(data))
+    engines = model.parent / "engines"
+    found = {path.name for path in engines.iterdir()} if engines.exists() else set()
+    assert found == ({".lock", "readings.json"} if readings else set())
+    assert list(scratch.iterdir()) == []
+
+
+def test_an_uncertified_plan_is_put_in_force_where_it_is_asked_for(model, data):
+    done = made(model, misleading(data), precision=0.9, uncertified=True)
+    in_force = EngineDir.open(model.parent / "engines").plan
+    assert in_force == done.plan
+    assert not in_force.certified
+    assert "is not certified at 95% confidence" in in_force.reason
 
 
 def test_what_else_is_in_the_directory_stays_where_it_is(model, data):
