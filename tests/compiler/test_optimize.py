@@ -1,8 +1,6 @@
 from __future__ import annotations
 
-import json
 import tempfile
-from functools import partial
 from importlib import import_module
 from pathlib import Path
 
@@ -11,7 +9,8 @@ import pytest
 from click.testing import CliRunner
 from support.any_length import any_length_file, make_sequences
 from support.even_profile import write_even_profile
-from support.two_blocks import exit_model_file, make_inputs, make_weights, reference
+from support.optimized import labelled, misleading, never_right, take_even_profiles
+from support.two_blocks import exit_model_file
 
 import etbac
 from etbac.cli.main import cli
@@ -25,9 +24,7 @@ EXITS = (3, 7)
 
 @pytest.fixture(autouse=True)
 def short(monkeypatch, tmp_path: Path) -> None:
-    """Engines take what is said, whatever this machine's noise: which exits pay follows from it."""
-    even = partial(write_even_profile, last_ms=(20.0, 160.0))
-    monkeypatch.setattr(import_module("etbac.compiler.optimize"), "profile", lambda path, **how: even(path))
+    take_even_profiles(monkeypatch)
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
 
 
@@ -38,23 +35,7 @@ def model(tmp_path: Path) -> Path:
 
 @pytest.fixture
 def data(tmp_path: Path) -> Path:
-    """The full model's own answers as labels."""
-    inputs = make_inputs(3_000, seed=1)
-    labels = reference(make_weights(), inputs).answers[-1].argmax(-1)
-    np.savez(tmp_path / "data.npz", **inputs, labels=labels)
-    return tmp_path / "data.npz"
-
-
-def never_right(path: Path, rows: slice | np.ndarray = slice(None)) -> Path:
-    """Data of which these rows are such that every exit errs, and the others such that none does."""
-    inputs = make_inputs(20_000, seed=2)
-    *early, labels = reference(make_weights(), inputs).answers.argmax(-1)
-    right, wrong = (np.flatnonzero(np.all(early == labels, 0)), np.flatnonzero(np.all(early != labels, 0)))
-    chosen = right[:4_000].copy()
-    chosen[rows] = wrong[: len(chosen[rows])]
-    taken = {"x": inputs["x"][chosen], "scale": inputs["scale"], "unread": inputs["unread"][chosen]}
-    np.savez(path.with_name("other.npz"), **taken, labels=labels[chosen])
-    return path.with_name("other.npz")
+    return labelled(tmp_path / "data.npz")
 
 
 def made(model: Path, data: Path, precision: float = 0.5, **options):
@@ -77,11 +58,6 @@ def test_the_chain_that_stays_has_the_exits_of_its_plan_and_one_reading(model, d
     assert done.figures["p99_ratio"] is None
 
 
-def misleading(path: Path) -> Path:
-    """Data with which the search set promises everything and the certify set keeps nothing."""
-    return never_right(path, np.sort(np.random.default_rng(0).permutation(4_000)[2_000:]))
-
-
 def interrupted(name: str, whole: int):
     """A progress bar at which the user stops the command once the certify set is being read."""
 
@@ -94,10 +70,10 @@ def interrupted(name: str, whole: int):
 
 FAILURES = {
     "too little data": (EtbacError, lambda data: {"data": data, "precision": 0.99999}, 0),
-    "not certified": (EtbacError, lambda data: {"data": misleading(data), "precision": 0.9}, 1),
+    "not certified": (EtbacError, lambda data: {"data": misleading(data.with_name("other.npz")), "precision": 0.9}, 1),
     "interrupted": (
         KeyboardInterrupt,
-        lambda data: {"data": misleading(data), "precision": 0.9, "bar": interrupted},
+        lambda data: {"data": misleading(data.with_name("other.npz")), "precision": 0.9, "bar": interrupted},
         1,
     ),
 }
@@ -132,7 +108,7 @@ def test_without_a_certificate_only_a_reading_is_left_where_nothing_was(model, d
 
 
 def test_an_uncertified_plan_is_put_in_force_where_it_is_asked_for(model, data):
-    done = made(model, misleading(data), precision=0.9, uncertified=True)
+    done = made(model, misleading(data.with_name("other.npz")), precision=0.9, uncertified=True)
     in_force = EngineDir.open(model.parent / "engines").plan
     assert in_force == done.plan
     assert not in_force.certified
@@ -190,18 +166,6 @@ def test_another_seed_is_another_reading_of_the_same_samples(model, data):
     assert list(EngineDir.open(engines).readings().values()) == [3]
 
 
-def test_the_command_prints_predicted_beside_measured(model, data):
-    command = ["optimize", str(model), "--engine-dir", str(model.parent / "engines"), "--data", str(data)]
-    command += ["--precision", "0.5", "--budget", "0.05", "--batches", "30"]
-    done = CliRunner().invoke(cli, command)
-    assert done.exit_code == 0, done.output
-    for word in ("predicted", "measured", "full model", "certified ≥ 0.5 at 95% confidence"):
-        assert word in done.output
-    found = json.loads(CliRunner().invoke(cli, [*command, "--json"]).stdout)
-    assert found["plan"]["certified"]
-    assert found["figures"]["measured_ms"] > 0
-
-
 def compiled(engines: Path, *arguments: str) -> str:
     """What `etbac compile` prints, into `engines`."""
     done = CliRunner().invoke(cli, ["compile", *arguments, "--engine-dir", str(engines)])
@@ -228,7 +192,8 @@ def test_compile_plan_says_what_it_needs(model, data):
     compiled(engines, str(model))
     assert "has no plan; make one with etbac plan" in CliRunner().invoke(cli, command).output
     assert "leave --exits and --no-plan out" in CliRunner().invoke(cli, [*command, "--no-plan"]).output
-    assert etbac.plan(engines, 0.9, data=never_right(data)).thresholds == {}
+    write_even_profile(engines)
+    assert etbac.plan(engines, 0.9999, data=never_right(data.with_name("other.npz")), uncertified=True).thresholds == {}
     assert "lets nobody leave early" in CliRunner().invoke(cli, command).output
 
 
