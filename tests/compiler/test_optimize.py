@@ -177,13 +177,14 @@ def test_compile_plan_keeps_the_exits_that_the_plan_uses(model, data):
     engines = model.parent / "engines"
     compiled(engines, str(model))
     write_even_profile(engines, last_ms=(20.0, 160.0))
-    before = etbac.plan(engines, 0.5, data=data)
+    before = etbac.plan(engines, 0.5, 0.01, data=data, test="exact")
     assert before.thresholds.keys() < set(EXITS)
     compiled(engines, str(model), "--plan", "--data", str(data))
     directory = EngineDir.open(engines)
     assert directory.manifest.exits == tuple(before.thresholds)
-    assert directory.plan.certified
     assert directory.plan.thresholds == before.thresholds
+    certificate = directory.plan.certificate
+    assert (certificate["test"], certificate["reading"], certificate["level"]) == ("exact", 2, 0.005)
 
 
 def test_compile_plan_says_what_it_needs(model, data):
