@@ -2,18 +2,21 @@
 
 from __future__ import annotations
 
-import json
+import os
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
 
 from etbac.cli.common import Engines, Output, engine_dir_option, standard, which_engines
+from etbac.errors import EngineDirError, UsageError
 
 if TYPE_CHECKING:
     from rich.table import Table
 
     from etbac.planner.watch import Watch
+
+_OTHERWISE = "remove it, or give another file, to begin anew"
 
 
 @click.command("monitor", epilog="Example: etbac monitor --input today.npz --state monitor.json --audit 0.01")
@@ -24,7 +27,9 @@ if TYPE_CHECKING:
     type=click.Path(path_type=Path),
     help="An .npy or .npz file or a folder of pictures, in the order of their coming.  [default: the samples]",
 )
-@click.option("--state", type=click.Path(path_type=Path), help="Go on from this file, and write it again.")
+@click.option(
+    "--state", type=click.Path(dir_okay=False, path_type=Path), help="Go on from this file, and write it again."
+)
 @click.option(
     "--audit",
     type=click.FloatRange(0, 1),
@@ -52,14 +57,14 @@ def cli(
     from etbac.runtime.chain import load
     from etbac.runtime.sources import open_source
 
+    if state is not None:
+        _check_folder(state.absolute().parent)
     with load(engine_dir, **engines) as chain:
         if chain.note:
             output.note(chain.note)
         watch = Watch(chain, audit=audit)
-        if state is not None and not state.absolute().parent.is_dir():
-            raise click.BadParameter(f"there is no folder {state.absolute().parent}", param_hint="--state")
         if state is not None and state.exists():
-            watch.resume(_read(state))
+            _resume(watch, state)
         source = open_source(chain.engine_dir, path)
         for batch in source.batches(batch_size or chain.manifest.max_batch):
             watch.run(batch)
@@ -108,17 +113,32 @@ def _sentences(found: dict[str, Any]) -> list[str]:
     return lines
 
 
-def _read(path: Path) -> dict[str, Any]:
+def _check_folder(folder: Path) -> None:
+    """A BadParameter where no state could be written when all rows have run."""
+    if not folder.is_dir():
+        raise click.BadParameter(f"there is no folder {folder}; make it first", param_hint="--state")
+    if not os.access(folder, os.W_OK):
+        raise click.BadParameter(f"nothing can be written to {folder}; give a file elsewhere", param_hint="--state")
+
+
+def _resume(watch: Watch, path: Path) -> None:
+    """Go on from the state in that file; a BadParameter that says what to do where it is none of this plan."""
+    from etbac.engine_dir import sealed
+
     try:
-        found: dict[str, Any] = json.loads(path.read_text())
-    except ValueError:
-        found = {}
-    if not isinstance(found, dict) or "monitor" not in found:
-        raise click.BadParameter(f"{path} was not written by etbac monitor", param_hint="--state")
-    return found
+        data = path.read_bytes()
+        state = sealed.parse(data, path)
+        sealed.check(data, path)
+        watch.resume(state)
+    except EngineDirError as error:
+        raise click.BadParameter(f"{error}; {_OTHERWISE}", param_hint="--state") from None
+    except UsageError as error:
+        raise click.BadParameter(f"{path}: {error}; {_OTHERWISE}", param_hint="--state") from None
 
 
 def _write(path: Path, state: dict[str, Any]) -> None:
+    from etbac.engine_dir import sealed
+
     temporary = path.with_name(f".{path.name}.tmp")
-    temporary.write_text(json.dumps(state))
+    temporary.write_bytes(sealed.seal(state))
     temporary.replace(path)

@@ -98,13 +98,13 @@ class Watch:
     def resume(self, state: Mapping[str, Any]) -> None:
         """Go on from a state that `state` gave, of the same plan; a UsageError if it was of another, or is damaged."""
         if state.get("plan") != self._plan_hash():
-            raise UsageError("this state is of another plan, or none; begin a new one")
+            raise UsageError("this state is of another plan, or none")
         try:
             monitor = Monitor.from_json(state["monitor"])
-            leaving = {int(exit_id): int(count) for exit_id, count in state["exits"].items()}
+            leaving = {exit_id: int(state["exits"][str(exit_id)]) for exit_id in self.chain.ids}
             audited = Audit(**{name: int(state["audit"][name]) for name in vars(Audit())} if state["audit"] else {})
-        except (KeyError, TypeError, ValueError, AttributeError) as error:
-            raise UsageError(f"this state is damaged ({error!r}); begin a new one") from None
+        except (KeyError, TypeError, ValueError) as error:
+            raise UsageError(f"this state is damaged, or of another version of etbac ({error!r})") from None
         self.monitor, self.leaving, self.audited = monitor, leaving, audited
 
     def _plan_hash(self) -> str:

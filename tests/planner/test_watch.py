@@ -11,6 +11,7 @@ from support.two_blocks import make_engine_dir, make_inputs, make_weights, refer
 
 import etbac
 from etbac.cli.main import cli
+from etbac.engine_dir import sealed
 from etbac.errors import UsageError
 from etbac.planner.plan import plan
 from etbac.planner.watch import Watch
@@ -72,7 +73,7 @@ def test_the_data_are_not_blamed_for_another_chain_than_was_certified(engines, m
         Watch(chain)
 
 
-@pytest.mark.parametrize("damage", [{"monitor": {}}, {"exits": None}, {"audit": {"samples": 1}}])
+@pytest.mark.parametrize("damage", [{"monitor": {}}, {"exits": None}, {"exits": {}}, {"audit": {"samples": 1}}])
 def test_a_damaged_state_is_refused(engines, damage):
     with etbac.load(engines) as chain:
         state = json.loads(json.dumps(Watch(chain).state()))
@@ -132,8 +133,40 @@ def test_the_command_says_what_it_found_and_goes_on(engines, tmp_path):
     assert sum(found["exits"].values()) == 2_000
 
 
-def test_a_state_that_is_none_is_wrong_usage(engines, tmp_path):
-    (tmp_path / "state.json").write_text("{}")
-    done = CliRunner().invoke(cli, ["monitor", "--engine-dir", str(engines), "--state", str(tmp_path / "state.json")])
+@pytest.mark.parametrize(
+    ("old", "new", "said"),
+    [
+        (b"{", b"", "not whole JSON"),
+        (b'"log_most": ', b'"log_most": 1', "has changed since it was written"),
+        (b'"exits"', b'"other"', "has changed since it was written"),
+        (b'"sha256"', b'"hash"', "its last field, the hash, is missing"),
+    ],
+)
+def test_a_damaged_state_file_is_named_with_what_to_do_and_left_as_it_is(engines, tmp_path, old, new, said):
+    state = tmp_path / "state.json"
+    command = ["monitor", "--engine-dir", str(engines), "--state", str(state), "--json"]
+    assert CliRunner().invoke(cli, command).exit_code == 0
+    damaged = state.read_bytes().replace(old, new, 1)
+    state.write_bytes(damaged)
+    done = CliRunner().invoke(cli, command)
     assert done.exit_code == 2
-    assert "was not written by etbac monitor" in done.output
+    assert f"{state} " in done.output
+    assert said in done.output
+    assert "remove it, or give another file" in done.output
+    assert state.read_bytes() == damaged
+
+
+def test_a_state_of_another_plan_is_named(engines, tmp_path):
+    state = tmp_path / "state.json"
+    state.write_bytes(sealed.seal({"plan": "other"}))
+    done = CliRunner().invoke(cli, ["monitor", "--engine-dir", str(engines), "--state", str(state)])
+    assert done.exit_code == 2
+    assert f"{state}: this state is of another plan, or none; remove it" in done.output
+
+
+def test_where_the_state_goes_is_looked_at_before_any_row_is_run(engines, tmp_path, monkeypatch):
+    monkeypatch.setattr(Watch, "run", lambda *_: pytest.fail("a row was run"))
+    for state, said in [(tmp_path / "nowhere" / "s.json", "there is no folder"), (tmp_path, "is a directory")]:
+        done = CliRunner().invoke(cli, ["monitor", "--engine-dir", str(engines), "--state", str(state)])
+        assert done.exit_code == 2
+        assert said in done.output
