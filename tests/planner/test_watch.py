@@ -73,6 +73,40 @@ def test_the_data_are_not_blamed_for_another_chain_than_was_certified(engines, m
         Watch(chain)
 
 
+def test_exits_that_are_switched_off_later_are_no_change_of_the_samples(engines, monkeypatch):
+    with etbac.load(engines) as chain:
+        watch = Watch(chain, audit=1.0)
+        watch.run(rows(20, 3))
+        monkeypatch.setenv("ETBAC_EXITS", "off")
+        assert set(watch.run(rows(1_500, 4)).exit_id) == {0}
+        assert (watch.monitor.seen, watch.audited.samples, watch.monitor.alarm) == (20, 20, False)
+
+
+@pytest.mark.parametrize("other", ["dtype", "device", "backend", "segments"])
+def test_what_was_certified_with_other_engines_is_not_watched(engines, other):
+    with etbac.load(engines) as chain:
+        chain.plan.certificate[other] = ["x"] if other == "segments" else "x"
+        with pytest.raises(UsageError, match=rf"not what was certified.*certified with other {other}: x, here"):
+            Watch(chain)
+
+
+@pytest.mark.parametrize(("seed", "alike"), [(None, False), (3, True)])
+def test_every_watch_audits_samples_of_its_own_unless_it_has_a_seed(engines, seed, alike):
+    inputs = rows(400, 5)
+    with etbac.load(engines) as chain:
+        drawn = [audited_rows(Watch(chain, audit=0.5, seed=seed), inputs) for _ in range(2)]
+    assert np.array_equal(*drawn) is alike
+
+
+def audited_rows(watch: Watch, inputs: dict[str, np.ndarray]) -> np.ndarray:
+    given: list[np.ndarray] = []
+    full = type(watch.chain).full
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(watch.chain, "full", lambda rows: given.append(rows["x"]) or full(watch.chain, rows))
+        watch.run(inputs)
+    return given[0]
+
+
 @pytest.mark.parametrize("damage", [{"monitor": {}}, {"exits": None}, {"exits": {}}, {"audit": {"samples": 1}}])
 def test_a_damaged_state_is_refused(engines, damage):
     with etbac.load(engines) as chain:
