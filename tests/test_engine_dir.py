@@ -227,6 +227,13 @@ def test_a_count_of_an_older_version_is_taken_for_readings_at_todays_levels(engi
     assert count_reading(engines.path, "a", halved) == [0.5, 0.25, 0.125]
 
 
+def test_readings_that_were_counted_by_another_hash_are_taken_over_once(engines: EngineDir) -> None:
+    (engines.path / "readings.json").write_bytes(sealed.seal({"readings": {"half": 2, "b": 1}}))
+    spent = [count_reading(engines.path, "file", halved, formerly=["half", "file"]) for _ in range(2)]
+    assert spent == [[0.5, 0.25, 0.125], [0.5, 0.25, 0.125, 0.0625]]
+    assert EngineDir.open(engines.path).readings() == {"file": 4, "b": 1}
+
+
 def test_a_damaged_count_of_readings_is_not_started_anew(engines: EngineDir) -> None:
     count_reading(engines.path, "a", halved)
     readings = engines.path / "readings.json"

@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import io
 import json
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -164,15 +164,16 @@ class Writer:
             self.add_file(*names.without_hash(name), other.check(name))
         return self.commit(other.manifest)
 
-    def count_reading(self, set_hash: str, level: Callable[[int], float]) -> list[float]:
+    def count_reading(self, set_hash: str, level: Callable[[int], float], formerly: Sequence[str] = ()) -> list[float]:
         """Record that the certify set of that hash is about to be read; returns the levels of its readings, this one's
         last. `level`: of the k-th reading, from 1; also what is taken where an older version kept a count alone.
+        `formerly`: hashes that an older version counted readings of these samples by, which are taken over.
 
         On disk before it returns, so a run that stops afterwards has still spent the reading.
         """
         readings = read_readings(self.path)
-        before = enumerate(readings.get(set_hash, []), 1)
-        levels = [level(k) if spent is None else spent for k, spent in before]
+        before = [spent for name in (set_hash, *formerly) for spent in readings.pop(name, [])]
+        levels = [level(k) if spent is None else spent for k, spent in enumerate(before, 1)]
         levels.append(level(len(levels) + 1))
         self._put(names.READINGS, sealed.seal({"readings": {**readings, set_hash: levels}}))
         return levels
@@ -260,10 +261,12 @@ def clear_leftovers(engine_dir: EngineDir) -> None:
             pass
 
 
-def count_reading(path: Path, set_hash: str, level: Callable[[int], float]) -> list[float]:
+def count_reading(
+    path: Path, set_hash: str, level: Callable[[int], float], formerly: Sequence[str] = ()
+) -> list[float]:
     """`Writer.count_reading` in a transaction of its own."""
     with Writer(path) as writer:
-        return writer.count_reading(set_hash, level)
+        return writer.count_reading(set_hash, level, formerly)
 
 
 def _still_in_force(writer: Writer, engine_dir: EngineDir) -> Manifest:

@@ -107,7 +107,8 @@ def certify(
     """Count a reading of the set, in the chain's directory or another one, then read it: every candidate of the fixed
     sequence is tested until one fails."""
     sha256 = samples.sha256
-    levels = count_reading(counted_in or chain.engine_dir.path, samples.counted_as, partial(reading_level, goal.delta))
+    book, level = counted_in or chain.engine_dir.path, partial(reading_level, goal.delta)
+    levels = count_reading(book, samples.counted_as, level, formerly=[sha256])
     statistics = collect(chain, samples, goal.metric, progress)
     trials = run_sequence(sequence, statistics, goal.test, goal.precision, levels[-1])
     return Certification(goal, levels, statistics, sha256, trials)
@@ -115,7 +116,9 @@ def certify(
 
 def next_level(counted_in: Path, samples: SampleSet, delta: float) -> float:
     """The level at which the set's next reading is tested."""
-    return reading_level(delta, len(read_readings(counted_in).get(samples.counted_as, [])) + 1)
+    readings = read_readings(counted_in)
+    spent = sum(len(readings.get(name, [])) for name in {samples.counted_as, samples.sha256})
+    return reading_level(delta, spent + 1)
 
 
 def not_likely(ahead: Ahead, choices: Choices) -> str:

@@ -8,7 +8,7 @@ from support.even_profile import write_even_profile
 from support.two_blocks import make_engine_dir, make_inputs, make_weights, reference
 
 import etbac
-from etbac.engine_dir import EngineDir, Writer
+from etbac.engine_dir import EngineDir, Writer, sealed
 from etbac.errors import EtbacError, InputError, UsageError
 from etbac.metrics import metric
 from etbac.planner import certify
@@ -17,7 +17,7 @@ from etbac.planner.goal import Goal
 from etbac.planner.memory import UNLIMITED
 from etbac.planner.plan import _choices, plan
 from etbac.planner.prediction import chain_latency
-from etbac.planner.samples import SampleSet, split
+from etbac.planner.samples import SampleSet, read_npz, split
 from etbac.profiles import profiler, stored
 from etbac.profiles.pieces import head_bytes
 from etbac.runtime.results import StageRun
@@ -84,6 +84,30 @@ def test_every_reading_halves_the_level_and_the_sum_is_recorded(engines, tmp_pat
     assert [each["reading"] for each in certificates] == [1, 2, 3]
     assert [each["level"] for each in certificates] == pytest.approx([0.05, 0.025, 0.0125])
     assert certificates[-1]["levels_summed"] == pytest.approx(0.0875)
+
+
+def test_another_split_of_the_same_samples_is_another_reading_of_them(engines, tmp_path):
+    file = data(tmp_path)
+    certificates = [plan(engines, PRECISION, data=file, seed=seed).certificate for seed in (1, 2)]
+    assert [each["reading"] for each in certificates] == [1, 2]
+    assert [each["level"] for each in certificates] == pytest.approx([0.05, 0.025])
+    assert len({each["set_sha256"] for each in certificates}) == 2
+
+
+def test_the_sum_is_of_the_levels_that_readings_had(engines, tmp_path):
+    file = data(tmp_path)
+    certificates = [plan(engines, PRECISION, delta, data=file).certificate for delta in (0.2, 0.05)]
+    assert [each["level"] for each in certificates] == pytest.approx([0.2, 0.025])
+    assert certificates[-1]["levels_summed"] == pytest.approx(0.225)
+
+
+def test_readings_that_an_older_version_counted_by_the_half_are_not_forgotten(engines, tmp_path):
+    file, directory = data(tmp_path), EngineDir.open(engines)
+    _, half = split(read_npz(file, directory.manifest.inputs), seed=0)
+    (directory.path / "readings.json").write_bytes(sealed.seal({"readings": {half.sha256: 2}}))
+    made = plan(engines, PRECISION, data=file).certificate
+    assert (made["reading"], made["level"]) == (3, pytest.approx(0.0125))
+    assert made["levels_summed"] == pytest.approx(0.0875)
 
 
 def test_a_second_reading_is_tested_at_its_own_level(engines, tmp_path, monkeypatch):
