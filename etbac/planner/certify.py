@@ -70,7 +70,7 @@ class Certification:
             "precision": self.goal.precision,
             "level": self.level,
             "reading": self.reading,
-            "levels_summed": sum(self.levels),
+            "levels_summed": min(1.0, sum(self.levels)),
             "samples": self.statistics.n,
             "n": trial.pairs.n_right,
             "harms": trial.pairs.harms,

@@ -101,6 +101,11 @@ def test_the_sum_is_of_the_levels_that_readings_had(engines, tmp_path):
     assert certificates[-1]["levels_summed"] == pytest.approx(0.225)
 
 
+def test_readings_at_levels_that_add_up_to_more_than_one_hold_together_at_none(engines, tmp_path):
+    file = data(tmp_path)
+    assert [plan(engines, PRECISION, 0.9, data=file).certificate["levels_summed"] for _ in range(2)] == [0.9, 1.0]
+
+
 def test_readings_that_an_older_version_counted_by_the_half_are_not_forgotten(engines, tmp_path):
     file, directory = data(tmp_path), EngineDir.open(engines)
     _, half = split(read_npz(file, directory.manifest.inputs), seed=0)
