@@ -30,7 +30,7 @@ def about(figures: Figures) -> Iterator[str | Html]:
         f"{_others(found)}"
     )
     yield (
-        f"This was reading {found['reading']} of that set; all its readings hold together at "
+        f"This was reading {found['reading']} of these data, however they are split; all readings hold together at "
         f"{100 * (1 - found['levels_summed']):.4g}% confidence."
     )
     premises = (

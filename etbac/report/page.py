@@ -174,11 +174,11 @@ def _prediction(figures: Figures) -> Iterator[str | Html]:
 def _static_cut(plan: Plan, batch: int) -> str:
     cut, chain = plan.search.get("static_cut"), plan.predicted.get(batch)
     if cut is None:
-        return "Where every sample leaves at one exit, not even the deepest one passes the test on the search set."
+        return "Where every sample leaves at one exit, none passes the test that certifies plans on the search set."
     cost = cut["predicted"].get(str(batch))
     words = (
-        f"Where every sample leaves at one exit, exit {cut['exit_id']} is the earliest that passes the test on the "
-        f"search set (precision {ratio(cut['precision'])} there); it is not certified."
+        f"Where every sample leaves at one exit, exit {cut['exit_id']} is the earliest that passes the test that "
+        f"certifies plans on the search set (precision {ratio(cut['precision'])} there); it is not certified."
     )
     if cost is None or chain is None:
         return words
