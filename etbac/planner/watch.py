@@ -86,17 +86,18 @@ class Watch:
 
     def state(self) -> dict[str, Any]:
         """Where it stands, as data: what `resume` takes, and what is to be said."""
-        audit = self.audited
-        return {
-            "plan": self._plan_hash(),
-            "samples": self.monitor.seen,
-            "alarm": self.monitor.alarm,
-            "evidence": self.monitor.evidence,
-            "level": self.monitor.level,
-            "exits": {str(exit_id): count for exit_id, count in self.leaving.items()},
-            "audit": {**vars(audit), "bound": audit.bound(self.level)} if audit.samples else None,
-            "monitor": self.monitor.to_json(),
-        }
+        with self._lock:
+            audit = self.audited
+            return {
+                "plan": self._plan_hash(),
+                "samples": self.monitor.seen,
+                "alarm": self.monitor.alarm,
+                "evidence": self.monitor.evidence,
+                "level": self.monitor.level,
+                "exits": {str(exit_id): count for exit_id, count in self.leaving.items()},
+                "audit": {**vars(audit), "bound": audit.bound(self.level)} if audit.samples else None,
+                "monitor": self.monitor.to_json(),
+            }
 
     def resume(self, state: Mapping[str, Any]) -> None:
         """Go on from a state that `state` gave, of the same plan; a UsageError if it was of another, or is damaged."""
@@ -108,7 +109,8 @@ class Watch:
             audited = Audit(**{name: int(state["audit"][name]) for name in vars(Audit())} if state["audit"] else {})
         except (KeyError, TypeError, ValueError) as error:
             raise UsageError(f"this state is damaged, or of another version of etbac ({error!r})") from None
-        self.monitor, self.leaving, self.audited = monitor, leaving, audited
+        with self._lock:
+            self.monitor, self.leaving, self.audited = monitor, leaving, audited
 
     def _plan_hash(self) -> str:
         assert self.chain.plan is not None

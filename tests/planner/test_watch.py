@@ -1,7 +1,9 @@
 from __future__ import annotations
 
 import json
+import threading
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -71,6 +73,35 @@ def test_the_data_are_not_blamed_for_another_chain_than_was_certified(engines, m
     monkeypatch.setenv("ETBAC_EXITS", "off")
     with etbac.load(engines) as chain, pytest.raises(UsageError, match=r"not what was certified.*ETBAC_EXITS=off"):
         Watch(chain)
+
+
+def test_a_state_is_of_whole_batches(engines, monkeypatch):
+    """Asked for by another thread while a batch is being counted."""
+    found: list[dict[str, Any]] = []
+    with etbac.load(engines) as chain:
+        watch = Watch(chain)
+        asking = threading.Thread(target=lambda: found.append(watch.state()))
+        update = watch.monitor.update
+
+        def slow(*given: np.ndarray) -> bool:
+            raised = update(*given)
+            asking.start()
+            asking.join(0.5)
+            return raised
+
+        monkeypatch.setattr(watch.monitor, "update", slow)
+        watch.run(rows(20, 3))
+        asking.join()
+    assert (found[0]["samples"], sum(found[0]["exits"].values())) == (20, 20)
+
+
+def test_the_callback_may_ask_for_the_state(engines):
+    states: list[dict[str, Any]] = []
+    with etbac.load(engines) as chain:
+        watch = Watch(chain, on_alarm=lambda raised: states.append(raised.state()))
+        for batch in batches(rows(1_500, 4, 0.3)):
+            watch.run(batch)
+    assert [each["alarm"] for each in states] == [True]
 
 
 def test_exits_that_are_switched_off_later_are_no_change_of_the_samples(engines, monkeypatch):
