@@ -95,7 +95,7 @@ class Watch:
                 "evidence": self.monitor.evidence,
                 "level": self.monitor.level,
                 "exits": {str(exit_id): count for exit_id, count in self.leaving.items()},
-                "audit": {**vars(audit), "bound": audit.bound(self.level)} if audit.samples else None,
+                "audit": {**vars(audit), "bound": audit.bound(self.monitor.level)} if audit.samples else None,
                 "monitor": self.monitor.to_json(),
             }
 

@@ -164,7 +164,7 @@ def test_a_watch_goes_on_from_its_state(engines):
         for batch in parts[:40]:
             first.run(batch)
         state = json.loads(json.dumps(first.state()))
-        second = Watch(chain)
+        second = Watch(chain, level=0.2)
         second.resume(state)
         assert second.state() == first.state()
         with pytest.raises(UsageError, match="of another plan"):
