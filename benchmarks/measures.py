@@ -27,6 +27,16 @@ def at_least(name: str, reached: float, limit: float, form: str = ".4f") -> Meas
     return Measure(name, f"≥ {limit:{form}}", f"{reached:{form}}", reached >= limit)
 
 
+def conclude(what: str, gates: Sequence[Measure], measures: Sequence[Measure]) -> int:
+    """Print all of them and the verdict; the exit status is 0 iff every gate holds."""
+    reached = [*gates, *measures]
+    for line in reached:
+        print(line)
+    passed = all(gate.met for gate in gates)
+    print(verdict(what, passed, reached))
+    return 0 if passed else 1
+
+
 def verdict(what: str, passed: bool, measures: Sequence[Measure]) -> str:
     """The last line of a make target."""
     missed = [measure.name for measure in measures if not measure.met]

@@ -24,7 +24,7 @@ from rich.console import Console
 from rich.table import Table
 from scipy.ndimage import gaussian_filter
 
-from benchmarks.measures import Measure, at_least, at_most, verdict
+from benchmarks.measures import Measure, at_least, at_most, conclude
 from benchmarks.plan.guarantee import WORKERS, made_up
 from etbac.metrics import METRICS
 from etbac.models import checkpoint as checkpoints
@@ -283,13 +283,7 @@ def main() -> int:
     console.print(false_alarms_table(alarms))
     if grades:
         console.print(blur_table(grades))
-    required = gates(alarms, grades)
-    reached = [*required, *(measures(grades) if grades else [])]
-    for line in reached:
-        print(line)
-    passed = all(measure.met for measure in required)
-    print(verdict("benchmarks.plan.drift", passed, reached))
-    return 0 if passed else 1
+    return conclude("benchmarks.plan.drift", gates(alarms, grades), measures(grades) if grades else [])
 
 
 if __name__ == "__main__":

@@ -24,7 +24,7 @@ import numpy.typing as npt
 from rich.console import Console
 from rich.table import Table
 
-from benchmarks.measures import Measure, at_least, at_most, verdict
+from benchmarks.measures import Measure, at_least, at_most, conclude
 from etbac.planner.chance import Ahead
 from etbac.planner.choices import Choices
 from etbac.planner.demands import Demands
@@ -249,13 +249,7 @@ def main() -> int:
     ]
     cells = [repeat(each.at(precision), n, options.draws) for each in populations for n, precision in CELLS]
     Console().print(table(cells))
-    required = gates(cells)
-    reached = [*required, *measures(cells)]
-    for line in reached:
-        print(line)
-    passed = all(gate.met for gate in required)
-    print(verdict("benchmarks.plan.guarantee", passed, reached))
-    return 0 if passed else 1
+    return conclude("benchmarks.plan.guarantee", gates(cells), measures(cells))
 
 
 if __name__ == "__main__":

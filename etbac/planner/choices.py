@@ -64,6 +64,11 @@ class Choices:
                 front.append(each)
         return front
 
+    def keeps(self, precision: float) -> bool:
+        """Whether some plan has that precision on the search set."""
+        most = int((1 - precision) * self.statistics.n_right)
+        return any(choice.candidate.net >= -most for choice in self.plans)
+
     def fastest(self, precision: float) -> Candidate:
         """The fastest plan with that precision on the search set; the one with the highest where none has it."""
         most = int((1 - precision) * self.statistics.n_right)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 
 from etbac.planner.chance import Ahead, chance
 from etbac.planner.choices import Choices
@@ -33,7 +34,8 @@ class Trial:
     passed: bool
 
 
-def candidates(choices: Choices, ahead: Ahead) -> list[Candidate]:
+@lru_cache(maxsize=4)
+def candidates(choices: Choices, ahead: Ahead) -> tuple[Candidate, ...]:
     """The cheapest plan for each of `PASS_PROBABILITIES`, the most cautious first; none if none is likely to pass."""
     chosen: list[Candidate] = []
     for probability in PASS_PROBABILITIES:
@@ -42,7 +44,7 @@ def candidates(choices: Choices, ahead: Ahead) -> list[Candidate]:
         found = _likely(choices, ahead, probability)
         if found is not None and not (chosen and found.cost_ms >= chosen[-1].cost_ms):
             chosen.append(found)
-    return chosen
+    return tuple(chosen)
 
 
 def run_sequence(

@@ -5,6 +5,7 @@ import numpy as np
 import pytest
 from support.any_length import any_length_file, make_sequences
 from support.even_profile import write_even_profile
+from support.optimized import never_right
 from support.two_blocks import make_engine_dir, make_inputs, make_weights, reference
 
 import etbac
@@ -76,6 +77,17 @@ def test_the_chain_does_on_the_certify_set_what_its_certificate_says(engines, tm
     assert made.certificate["harms"] == (right & (answer.prediction.argmax(-1) != half.labels)).sum()
     assert made.certificate["set_sha256"] == half.sha256
     assert EngineDir.open(engines).readings() == {samples.sha256: 1}
+
+
+def test_the_full_models_tail_yields_to_the_precision(engines, tmp_path):
+    """The chain in which nobody leaves is a tenth slower than the full model, and all that keeps the precision."""
+    write_even_profile(engines, (1.6, 12.8))
+    said: list[str] = []
+    made = plan(engines, 0.95, data=never_right(tmp_path / "never.npz"), note=said.append)
+    assert made.certified
+    assert made.search["precision"] >= 0.95
+    assert made.search["p99_ms"] > made.predicted[8]["full_p99_ms"]
+    assert any("keeps the predicted p99" in sentence for sentence in said)
 
 
 def test_every_reading_halves_the_level_and_the_sum_is_recorded(engines, tmp_path):

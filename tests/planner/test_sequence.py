@@ -43,7 +43,7 @@ def test_candidates_grow_bolder_and_faster(statistics, matrix, test):
 
 def test_too_few_samples_have_no_candidate(statistics, matrix):
     offered = choices(statistics(2, 500, 1), matrix(2, 1))
-    assert candidates(offered, ahead(140, 140)) == []
+    assert candidates(offered, ahead(140, 140)) == ()
     assert candidates(offered, ahead(160, 160)) != []
 
 
