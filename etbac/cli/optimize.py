@@ -122,7 +122,7 @@ def _sentences(made: Optimized) -> list[str]:
         certified = f"certified ≥ {plan.precision:g} at {100 * (1 - certificate['level']):.4g}% confidence"
         if certificate["reading"] > 1:
             together = f"{100 * (1 - certificate['levels_summed']):.4g}%"
-            certified += f" (reading {certificate['reading']} of this set; all hold together at {together})"
+            certified += f" (reading {certificate['reading']} of these data; all hold together at {together})"
     bound = made.figures["p99_ratio_bound"]
     tail = f"; upper 95% bound of p99 ÷ full model {bound:.3f}" if bound is not None else ""
     none = [] if plan.thresholds else ["no exit is best: every sample takes the whole chain"]

@@ -41,7 +41,13 @@ if TYPE_CHECKING:
 @click.option("--front", is_flag=True, help="Show the plans that trade precision for latency, too.")
 @demand_options
 @uncertified_option
-@click.option("--seed", type=int, default=0, show_default=True, help="Splits an .npz file into search and certify set.")
+@click.option(
+    "--seed",
+    type=int,
+    default=0,
+    show_default=True,
+    help="Splits an .npz file into search and certify set; readings are counted by the whole file, whatever the seed.",
+)
 @standard
 @which_engines
 def cli(
@@ -138,7 +144,7 @@ def sentences(made: Plan) -> list[str]:
             f"certified: precision ≥ {made.precision:g} at {100 * (1 - certificate['level']):.4g}% confidence "
             f"({certificate['test']} test: of {certificate['samples']:,} samples, {certificate['n']:,} of them right "
             f"by the full model, {certificate['harms']} are lost and {certificate['repairs']} repaired; reading "
-            f"{certificate['reading']} of this set, all its readings hold together at "
+            f"{certificate['reading']} of these data, whose readings all hold together at "
             f"{100 * (1 - certificate['levels_summed']):.4g}%)"
         )
     most = "" if search["most_ms"] is None else f" ({search['most_ms']:.3f} ms was allowed)"

@@ -10,8 +10,10 @@ import numpy.typing as npt
 
 from etbac.errors import InputError
 from etbac.metrics import Metric, Prediction
+from etbac.passes.gates import LEARNED_FIELD, GateWithMemory
 from etbac.planner.samples import SampleSet
 from etbac.planner.statistics import Bools, ExitStatistics
+from etbac.planner.subset import gates_with_memory
 from etbac.runtime.chain import Chain
 
 Progress = Callable[[int], None]
@@ -25,11 +27,15 @@ def collect(chain: Chain, samples: SampleSet, metric: Metric, progress: Progress
     full_right = judge_full(chain, samples, metric, progress)
     confidence: list[npt.NDArray[np.float32]] = []
     right: list[Bools] = []
+    summaries: list[npt.NDArray[np.int64]] = []
+    reader = next(iter(gates_with_memory(chain.manifest).values()), None)
     for batch in samples.batches(chain.engine_dir.manifest.max_batch):
         every = chain.run_all(batch.inputs)
         truth = batch.labels if metric.needs_labels else chain.full(batch.inputs)
         confidence.append(every.confidence[: len(chain.exits)])
         right.append(np.stack([metric.right(_at(every.prediction, k), truth) for k in range(len(every.exit_ids))]))
+        if reader is not None:
+            summaries.append(np.stack([_summary(reader, _at(every.prediction, k)) for k in range(len(chain.exits))]))
         progress(len(batch))
     return ExitStatistics(
         chain.exits,
@@ -37,6 +43,7 @@ def collect(chain: Chain, samples: SampleSet, metric: Metric, progress: Progress
         np.concatenate(right, axis=1),
         full_right,
         _classes(samples.labels),
+        np.concatenate(summaries, axis=1) if summaries else None,
     )
 
 
@@ -68,6 +75,12 @@ def check_labels(samples: SampleSet, metric: Metric) -> None:
 
 def _classes(labels: npt.NDArray[Any] | None) -> npt.NDArray[np.int64] | None:
     return labels.astype(np.int64) if labels is not None and labels.ndim == 1 and labels.dtype.kind in "iub" else None
+
+
+def _summary(reader: GateWithMemory, prediction: Prediction) -> npt.NDArray[np.int64]:
+    if not isinstance(prediction, Mapping):
+        return reader.summary(prediction)
+    return reader.summary(prediction[reader.field or next(name for name in prediction if name != LEARNED_FIELD)])
 
 
 def _at(prediction: Prediction, stage: int) -> Prediction:

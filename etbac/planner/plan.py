@@ -30,6 +30,7 @@ from etbac.planner.samples import SampleSet, load_search_and_certify
 from etbac.planner.search import Candidate
 from etbac.planner.sequence import candidates
 from etbac.planner.statistics import ExitStatistics
+from etbac.planner.subset import Gates, best_subset, gates_with_memory, keep, recomputes
 from etbac.profiles.matrix import Matrix
 from etbac.profiles.pieces import head_bytes
 from etbac.profiles.profiler import find_or_make
@@ -41,7 +42,6 @@ TAIL_FROM = 8
 """Batch size from which a plan's p99 is not to be above the full model's: of a batch of one, the sample that goes to
 the end pays for every head."""
 MEGA = 1_000_000
-STATEFUL_GATES = ("patience",)
 NOT_READ = "the certify set was not read"
 
 Bar = Callable[[str, int], Callable[[int], None]]
@@ -86,7 +86,8 @@ def plan(
 
     Raises EtbacError, and changes nothing, where the precision cannot be certified; with `uncertified` the search
     set's plan is put in force instead, marked and with the reason. Without `read` it is only
-    returned: the certify set is not looked at, and the plan in force stays.
+    returned: the certify set is not looked at, and the plan in force stays. It is then of the exits that are best to
+    build, also where gates read earlier exits' predictions, which a chain that is built has all to keep.
     """
     check_precision(precision)
     check_delta(delta)
@@ -106,10 +107,8 @@ def plan(
         profile = find_or_make(chain, note, search_set.length)
         whole = passes(goal.metric) * len(search_set)
         search = collect_once(chain, search_set, goal.metric, progress=bar("search set", whole))
-        stateful = _reads_earlier_exits(chain)
-        memory = UNLIMITED if max_head_memory is None else _memory(chain, stateful, max_head_memory)
+        memory = UNLIMITED if max_head_memory is None else Memory(head_bytes(chain), round(max_head_memory * MEGA))
         matrix = profile.matrix_at(search_set.length)
-        matrix = replace(matrix, head_ms=None, gather_ms=None) if stateful else matrix
         if batch > (last := matrix.batch_sizes[-1]):
             note(
                 f"batch {batch} is larger than any that was measured: its latency is predicted in proportion to that "
@@ -117,6 +116,11 @@ def plan(
             )
         book = counted_in or chain.engine_dir.path
         ahead = _ahead(book, certify_set, goal, search)
+        stateful = gates_with_memory(chain.manifest)
+        if stateful:
+            search, matrix, memory = _with_memory(
+                search, matrix, stateful, batch, ahead, memory, may_drop=not read, note=note
+            )
         choices = _choices(search, matrix, batch, ahead, max_latency, min_class_precision, memory, note)
         carried = None if thresholds is None else _carried(search, matrix, batch, thresholds)
         outcome = _Outcome(reason=NOT_READ)
@@ -126,12 +130,8 @@ def plan(
         if outcome.reason is not None and read and not uncertified:
             raise EtbacError(outcome.reason)
         chosen = outcome.candidate or carried or choices.fastest(precision)
-        if stateful:
-            note(
-                f"gate {stateful}: how sure an exit is depends on the exits before it, so none is left out of the plan"
-            )
         made = Plan(
-            exits=tuple(exit_id for exit_id in chain.exits if stateful or exit_id in chosen.thresholds),
+            exits=tuple(exit_id for exit_id in search.exits if stateful or exit_id in chosen.thresholds),
             thresholds=dict(chosen.thresholds),
             precision=precision,
             certified=outcome.certificate is not None,
@@ -142,6 +142,7 @@ def plan(
             search={
                 "metric": goal.metric.name,
                 "batch_size": batch,
+                "length": search_set.length,
                 "set_sha256": search_set.sha256,
                 "seed": seed,
                 **figures.of_search_set(search, chosen),
@@ -212,10 +213,34 @@ def _choices(
     return free
 
 
-def _memory(chain: Chain, stateful: str | None, megabytes: float) -> Memory:
-    if stateful:
-        raise UsageError(f"--max-head-memory: gate {stateful} needs every exit's head, so none can be left out")
-    return Memory(head_bytes(chain), round(megabytes * MEGA))
+def _with_memory(
+    search: ExitStatistics,
+    matrix: Matrix,
+    gates: Gates,
+    batch: int,
+    ahead: Ahead,
+    memory: Memory,
+    may_drop: bool,
+    note: Callable[[str], None],
+) -> tuple[ExitStatistics, Matrix, Memory]:
+    """Of a chain with the exits that are best to build, all of whose heads are needed: of all exits, if none `may_drop`
+    or what the gates would say with fewer cannot be told."""
+    name = next(iter(gates.values())).name
+    if may_drop and matrix.head_ms is not None and recomputes(search, gates):
+        exits = best_subset(search, matrix, gates, batch, ahead.precision, ahead.test.credits[0], memory)
+        search, matrix = keep(search, exits, gates), matrix.with_exits(exits)
+    else:
+        matrix = replace(matrix, head_ms=None, gather_ms=None)
+        note(
+            f"gate {name}: how sure an exit is depends on the exits before it, so none is left out of the plan; etbac "
+            "optimize chooses which to build"
+        )
+    if not memory.holds(search.exits):
+        raise UsageError(
+            f"--max-head-memory {memory.most / MEGA:g}: gate {name} needs the head of every exit, and those of exits "
+            f"{', '.join(map(str, search.exits))} take {memory.taken(search.exits) / MEGA:g}"
+        )
+    return search, matrix, UNLIMITED
 
 
 def _class_below(demands: Demands) -> str:
@@ -259,12 +284,6 @@ def _certified(
     if done.winner is None:
         return _Outcome(reason=f"{done.failure}. Ask for a lower --precision, or add data with --data")
     return _Outcome(done.winner.candidate, done.certificate(done.winner, chain))
-
-
-def _reads_earlier_exits(chain: Chain) -> str | None:
-    """The name of a gate whose confidence depends on earlier exits' predictions; None where no gate's does."""
-    names = {str(entry.contract.gate.get("name")) for entry in chain.manifest.segments}
-    return next((name for name in STATEFUL_GATES if name in names), None)
 
 
 def _batch_size(asked: int | None, largest: int) -> int:

@@ -22,7 +22,8 @@ from etbac.planner.statistics import ExitStatistics
 from etbac.runtime.certificate import made_with
 from etbac.runtime.chain import Chain
 
-FORMAT = 1
+FORMAT = 2
+OPTIONAL = ("classes", "summaries")
 
 
 def collect_once(
@@ -76,13 +77,14 @@ def _to_bytes(statistics: ExitStatistics, key: str) -> bytes:
         "right": statistics.right,
         "full_right": statistics.full_right,
     }
-    if statistics.classes is not None:
-        arrays["classes"] = statistics.classes
+    for name in OPTIONAL:
+        if (values := getattr(statistics, name)) is not None:
+            arrays[name] = values
     file = io.BytesIO()
     np.savez_compressed(file, **arrays)  # type: ignore[arg-type]
     return file.getvalue()
 
 
 def _from_arrays(exits: tuple[int, ...], arrays: Any) -> ExitStatistics:
-    classes = arrays.get("classes")
-    return ExitStatistics(exits, arrays["confidence"], arrays["right"], arrays["full_right"], classes)
+    others = {name: arrays[name] for name in OPTIONAL if name in arrays}
+    return ExitStatistics(exits, arrays["confidence"], arrays["right"], arrays["full_right"], **others)

@@ -19,7 +19,8 @@ class ExitStatistics:
 
     `exits`: ids in the order of the chain. `confidence`: float32 [exits, n]. `right`: bool [exits + 1, n], whether
     each stage's answer counts under the metric, the last row being the chain's end. `full_right`: bool [n], the same
-    of the full model. `classes`: int64 [n], what to tell samples apart by; None where there is nothing.
+    of the full model. `classes`: int64 [n], what to tell samples apart by; None where there is nothing. `summaries`:
+    int64 [exits, n], what gates read of earlier exits' predictions; None where no gate does.
     """
 
     exits: tuple[int, ...]
@@ -27,6 +28,7 @@ class ExitStatistics:
     right: Bools
     full_right: Bools
     classes: npt.NDArray[np.int64] | None = None
+    summaries: npt.NDArray[np.int64] | None = None
 
     def __post_init__(self) -> None:
         n = len(self.full_right)
@@ -50,7 +52,10 @@ class ExitStatistics:
     def take(self, rows: npt.NDArray[np.intp]) -> ExitStatistics:
         """Of these samples, also more than once each."""
         classes = None if self.classes is None else self.classes[rows]
-        return ExitStatistics(self.exits, self.confidence[:, rows], self.right[:, rows], self.full_right[rows], classes)
+        summaries = None if self.summaries is None else self.summaries[:, rows]
+        return ExitStatistics(
+            self.exits, self.confidence[:, rows], self.right[:, rows], self.full_right[rows], classes, summaries
+        )
 
     def leaves_at(self, thresholds: Mapping[int, float]) -> npt.NDArray[np.intp]:
         """[n]: the stage (0-based) where each sample leaves; an exit without a threshold lets nobody go."""

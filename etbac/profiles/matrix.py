@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
 
 import numpy as np
 import numpy.typing as npt
@@ -43,6 +44,25 @@ class Matrix:
             raise ValueError(f"stage_ms is {self.stage_ms.shape} for {len(self.stages)} stages at {self.batch_sizes}")
         if self.full_ms.shape != (len(self.batch_sizes),) or list(self.batch_sizes) != sorted(set(self.batch_sizes)):
             raise ValueError("full_ms needs one figure a batch size, and batch sizes must ascend")
+
+    def with_exits(self, exits: Sequence[int]) -> Matrix:
+        """Of a chain that is built with these exits alone, all of whose heads every batch pays for.
+
+        Raises ValueError where heads and gathers were not measured apart.
+        """
+        if self.head_ms is None or self.gather_ms is None:
+            raise ValueError("what an exit costs was not measured apart from its stage")
+        kept = [place for place, exit_id in enumerate(self.stages) if exit_id in exits or place == len(self.stages) - 1]
+        first = [0, *(place + 1 for place in kept[:-1])]
+        bare = np.add.reduceat(self.stage_ms - self.head_ms - self.gather_ms, first, axis=0)
+        return replace(
+            self,
+            stages=tuple(self.stages[place] for place in kept),
+            stage_ms=bare + self.head_ms[kept] + self.gather_ms[first],
+            head_ms=None,
+            gather_ms=None,
+            runs=None if self.runs is None else self.runs[kept],
+        )
 
     def stages_at(self, largest: int) -> Floats:
         """[stages, largest + 1]: each stage when 0 (costs nothing: it does not run) to `largest` rows reach it."""

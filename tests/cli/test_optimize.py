@@ -47,7 +47,7 @@ def test_predicted_stands_beside_measured(model, data):
 
 def test_a_set_that_was_read_before_is_said_with_the_level_of_all_readings(model, data):
     assert "reading" not in run(model, data).stdout
-    assert "at 97.5% confidence (reading 2 of this set; all hold together at 92.5%)" in run(model, data).stdout
+    assert "at 97.5% confidence (reading 2 of these data; all hold together at 92.5%)" in run(model, data).stdout
 
 
 def test_json_is_one_object_with_the_plan_and_the_figures(model, data):

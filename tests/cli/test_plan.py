@@ -30,7 +30,7 @@ def test_a_certified_plan_says_what_is_certified_and_what_to_expect(engines):
     assert done.exit_code == 0
     assert "certified: precision ≥ 0.95 at 95% confidence" in done.stdout
     assert "betting test: of 1,000 samples" in done.stdout
-    assert "reading 1 of this set" in done.stdout
+    assert "reading 1 of these data" in done.stdout
     for text in ("threshold", "samples leave", "full model ms", "on the search set (1,000 samples)"):
         assert text in done.stdout
 

@@ -122,6 +122,23 @@ class Gate(ABC):
         return {"name": self.name, **asdict(self)}  # type: ignore[call-overload]
 
 
+class GateWithMemory(Gate):
+    """A gate that reads predictions of earlier exits: its confidences depend on which exits a chain is built with.
+
+    `summary` and `recomputed` tell what they would be with fewer exits, from one pass with all of them.
+    """
+
+    field: str | None
+
+    @abstractmethod
+    def summary(self, prediction: npt.NDArray[Any]) -> npt.NDArray[np.int64]:
+        """[n, …] -> [n]: all that a later exit's gate reads of the field's predictions."""
+
+    @abstractmethod
+    def recomputed(self, summaries: npt.NDArray[np.int64]) -> npt.NDArray[np.float32]:
+        """[exits, n], of the exits that are kept up to this gate's own, the last -> [n] confidences."""
+
+
 @dataclass(frozen=True)
 class AddGate(ir.passes.InPlacePass):
     """Let samples leave whose confidence reaches a run-time threshold.

@@ -3,16 +3,20 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 import onnx_ir as ir
 
 from etbac.errors import UsageError
-from etbac.passes.gates.base import ExitPredictions, Gate, GateTape, require_rank
+from etbac.passes.gates.base import ExitPredictions, GateTape, GateWithMemory, require_rank
+
+NO_CLASS = -1
 
 
 @dataclass(frozen=True)
-class Patience(Gate):
+class Patience(GateWithMemory):
     """How many exits in a row, up to this one, give this exit's class, over `k`.
 
     before:  exit_1 [B, C]   exit_2 [B, C]   …   exit_n [B, C]
@@ -47,6 +51,20 @@ class Patience(Gate):
             run = agrees if place == 0 else gate.op("Mul", run, agrees)
             count = run if place == 0 else gate.op("Add", count, run)
         return gate.op("Div", count, gate.constant("k", self.k, np.float32))
+
+    def summary(self, prediction: npt.NDArray[Any]) -> npt.NDArray[np.int64]:
+        """The class, NO_CLASS where the prediction holds NaN."""
+        values = prediction.astype(np.float32)
+        return np.where(np.isnan(values.sum(axis=1)), NO_CLASS, values.argmax(axis=1))
+
+    def recomputed(self, summaries: npt.NDArray[np.int64]) -> npt.NDArray[np.float32]:
+        *earlier, own = summaries
+        run, count = own != NO_CLASS, np.zeros(own.shape, np.float32)
+        for each in reversed(earlier):
+            run = run & (each == own)
+            count += run
+        confidence: npt.NDArray[np.float32] = count / np.float32(self.k)
+        return confidence
 
     def _label(self, prediction: ir.Value, gate: GateTape) -> ir.Value:
         return gate.op("ArgMax", prediction, axis=1, keepdims=0)

@@ -48,6 +48,22 @@ def test_an_exit_with_nan_agrees_with_none(decide: Decide, where: int) -> None:
     assert found["exit_mask"].tolist() == [False, True]
 
 
+def test_what_fewer_exits_would_say_is_told_from_summaries(decide: Decide) -> None:
+    @settings(max_examples=15)
+    @given(st.integers(0, 2**32 - 1), st.integers(1, 5), st.integers(1, 4))
+    def check(seed: int, exits: int, k: int) -> None:
+        rng = np.random.default_rng(seed)
+        predictions = [rng.integers(0, 2, (6, 3)).astype(np.float32) for _ in range(exits)]
+        for each in predictions:
+            each[rng.random(6) < 0.2, 1] = np.nan
+        gate = Patience(k=k)
+        summaries = np.stack([gate.summary(each) for each in predictions])
+        found = decide(gate, *predictions)
+        np.testing.assert_allclose(gate.recomputed(summaries), found["confidence"], rtol=1e-6)
+
+    check()
+
+
 def test_a_patience_below_one_is_refused(decide: Decide) -> None:
     with pytest.raises(UsageError, match="k=0; k is 1 or more"):
         decide(Patience(k=0), _one_hot([0]))
