@@ -72,7 +72,7 @@ def cli(
         if state is not None:
             _write(state, found)
         payload = {name: value for name, value in found.items() if name != "monitor"}
-        output.result(payload, _table(watch), *_sentences(found))
+        output.result(payload, _table(watch), str(watch), *_of_audit(found))
 
 
 def _table(watch: Watch) -> Table:
@@ -91,26 +91,14 @@ def _table(watch: Watch) -> Table:
     return table
 
 
-def _sentences(found: dict[str, Any]) -> list[str]:
-    level = found["level"]
-    if found["alarm"]:
-        lines = [
-            f"ALARM: these {found['samples']:,} samples are not like those of the certify set (evidence "
-            f"{found['evidence']:.3g}, {1 / level:g} is the limit); what was certified may not hold. "
-            "Certify again with new data: etbac plan --data"
-        ]
-    else:
-        lines = [
-            f"no alarm after {found['samples']:,} samples: evidence of a change {found['evidence']:.3g}, "
-            f"{1 / level:g} is the limit (a false alarm, ever: {level:.1%} at most)"
-        ]
-    audit = found["audit"]
-    if audit is not None:
-        lines.append(
-            f"audit: {audit['disagreements']:,} of {audit['samples']:,} samples are not answered as by the full model; "
-            f"at most {audit['bound']:.2%} of all at {1 - level:.1%} confidence, and no more accuracy than that is lost"
-        )
-    return lines
+def _of_audit(found: dict[str, Any]) -> list[str]:
+    audit, confidence = found["audit"], 1 - found["level"]
+    if audit is None:
+        return []
+    return [
+        f"audit: {audit['disagreements']:,} of {audit['samples']:,} samples are not answered as by the full model; "
+        f"at most {audit['bound']:.2%} of all at {confidence:.1%} confidence, and no more accuracy than that is lost"
+    ]
 
 
 def _check_folder(folder: Path) -> None:

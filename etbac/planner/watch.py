@@ -84,6 +84,20 @@ class Watch:
             self.on_alarm(self)
         return result
 
+    def __str__(self) -> str:
+        """What is to be said of the samples so far."""
+        samples, limit = f"{self.monitor.seen:,} samples", f"{1 / self.monitor.level:g} is the limit"
+        evidence = f"{self.monitor.evidence:.3g}"
+        if self.monitor.alarm:
+            return (
+                f"ALARM: these {samples} are not like those of the certify set (evidence {evidence}, {limit}); what "
+                "was certified may not hold. Certify again with new data: etbac plan --data"
+            )
+        return (
+            f"no alarm after {samples}: evidence of a change {evidence}, {limit} (a false alarm, ever: "
+            f"{self.monitor.level:.1%} at most)"
+        )
+
     def state(self) -> dict[str, Any]:
         """Where it stands, as data: what `resume` takes, and what is to be said."""
         with self._lock:
