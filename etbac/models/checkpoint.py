@@ -21,7 +21,7 @@ from etbac.models import registry
 from etbac.models.attach import TASKS, ExitNetwork, ExitSpec
 from etbac.models.data.sets import DataSet, DataSource
 from etbac.models.data.splits import Splits
-from etbac.preprocessing import ImagePreprocessing
+from etbac.preprocessing import Preprocessing, from_json
 
 FORMAT, VERSION = "etbac-checkpoint", 1
 
@@ -39,7 +39,7 @@ class Checkpoint:
     kwargs: Mapping[str, Any]
     metric: str
     full_sha256: str
-    preprocessing: ImagePreprocessing | None = None
+    preprocessing: Preprocessing | None = None
     data: DataSource | None = None
     record: Mapping[str, Any] = field(default_factory=dict)
     path: Path | None = None
@@ -167,7 +167,7 @@ def _assemble(content: Mapping[str, Any], path: Path, factory: str | None) -> Ch
         kwargs=content["kwargs"],
         metric=content["metric"],
         full_sha256=content["full_sha256"],
-        preprocessing=ImagePreprocessing.from_json(content["preprocessing"]) if content["preprocessing"] else None,
+        preprocessing=from_json(content["preprocessing"]) if content["preprocessing"] else None,
         data=_data_from_file(content["data"]) if content["data"] else None,
         record=content["record"],
         path=path,
@@ -187,9 +187,10 @@ def _create(recorded: str, kwargs: Mapping[str, Any], path: Path, typed: str | N
 
 def _data_to_file(data: DataSource) -> dict[str, Any]:
     indices = {name: torch.from_numpy(chosen) for name, chosen in data.splits.indices.items()}
-    return {"loader": data.loader, "folder": data.folder, "seed": data.splits.seed, "indices": indices}
+    return {**data.to_json(), "indices": indices}
 
 
 def _data_from_file(data: Mapping[str, Any]) -> DataSource:
     indices = {name: chosen.numpy() for name, chosen in data["indices"].items()}
-    return DataSource(data["loader"], data["folder"], Splits(data["seed"], indices))
+    splits = Splits(data["seed"], indices, data.get("by_unit", False))
+    return DataSource(data["loader"], data["folder"], splits, data.get("options", {}))

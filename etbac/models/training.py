@@ -8,6 +8,7 @@ from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
 from torch import Tensor, nn
 
@@ -18,12 +19,14 @@ from etbac.models.attach import ExitNetwork, attach_exits, describe
 from etbac.models.capture import evaluating
 from etbac.models.checkpoint import Checkpoint
 from etbac.models.data import loader as loaders
+from etbac.models.data.loader import Opened
 from etbac.models.data.sets import DataSource
-from etbac.models.data.splits import Sizes, draw
+from etbac.models.data.splits import Sizes
 from etbac.models.exit_training import ExitOptions, ExitTrainer, pooled_features
 from etbac.models.progress import Progress, Silent
 from etbac.models.resume import Resume
 from etbac.models.trunk_training import TrunkOptions, TrunkTrainer, accuracy
+from etbac.preprocessing import ImagePreprocessing
 
 METRIC = "accuracy"
 
@@ -41,12 +44,14 @@ class _Run:
 
     def __init__(self, source: DataSource, seed: int, progress: Progress, resume: Resume) -> None:
         self.source, self.seed, self.progress, self.resume = source, seed, progress, resume
-        self.loader = loaders.get(source.loader)
-        self.input = self.loader.preprocessing.input
+        self.opened = source.open(folder=Path(source.folder))
+        self.form = _picture_form(source.loader, self.opened)
+        self.input = self.form.input
 
     def pictures(self, name: str) -> _Pictures:
-        data = self.source.load(name, self.loader.preprocessing, Path(self.source.folder))
-        return _Pictures(torch.from_numpy(data.inputs[self.input]), torch.from_numpy(data.labels))
+        subset = self.source.subset(name, self.opened)
+        inputs, labels = subset.read(np.arange(len(subset)))
+        return _Pictures(torch.from_numpy(inputs[self.input]), torch.from_numpy(labels))
 
     def train_trunk(self, trunk: nn.Module, options: TrunkOptions) -> None:
         """Train the trunk alone, from the last finished epoch if the run was interrupted."""
@@ -65,7 +70,7 @@ class _Run:
     def attach(self, trunk: nn.Module, task: str, exits: Any, head_options: Mapping[str, Any] | None) -> ExitNetwork:
         """The trunk with new exits, drawn from the run's seed."""
         torch.manual_seed(self.seed)
-        form = self.loader.preprocessing
+        form = self.form
         example = {self.input: torch.randn(2, form.channels, form.height, form.width)}
         if exits == "none":
             return ExitNetwork(trunk, [], describe(example), task)
@@ -158,7 +163,7 @@ def train(
         kwargs=begin.kwargs,
         metric=METRIC,
         full_sha256=full_sha256,
-        preprocessing=run.loader.preprocessing,
+        preprocessing=run.form,
         data=begin.data,
         record={"test_accuracy": run.test(network), "trunk": asdict(trunk_options), "exits": asdict(exit_options)},
         path=out,
@@ -196,12 +201,9 @@ def _from_module(module: nn.Module, factory: str | None, kwargs: Mapping[str, An
 def _from_factory(name: str, options: Mapping[str, Any], data: DataSource) -> _Begin:
     """Make the model; what the data fix (channels, classes, size) is given to a factory that asks for it."""
     make = registry.user_factory(name) if ":" in name else registry.factory(name)
-    reader = loaders.get(data.loader)
-    fixed = {
-        "in_channels": reader.preprocessing.channels,
-        "num_classes": reader.num_classes,
-        "image_size": reader.preprocessing.height,
-    }
+    opened = data.open(folder=Path(data.folder))
+    form = _picture_form(data.loader, opened)
+    fixed = {"in_channels": form.channels, "num_classes": len(opened.class_names), "image_size": form.height}
     takes = inspect.signature(make).parameters
     kwargs = {**{key: value for key, value in fixed.items() if key in takes}, **options}
     try:
@@ -213,8 +215,13 @@ def _from_factory(name: str, options: Mapping[str, Any], data: DataSource) -> _B
 def _draw(loader: str, folder: Path | None, sizes: Sizes | None, seed: int) -> DataSource:
     reader = loaders.get(loader)
     found = loaders.find_folder(reader, folder)
-    train_size, test_size = (len(reader.read(found, part).labels) for part in ("train", "test"))
-    return DataSource(loader, str(found), draw(train_size, test_size, seed, sizes))
+    return DataSource.draw(loader, {}, found, reader.open(found), seed, sizes)
+
+
+def _picture_form(loader: str, opened: Opened) -> ImagePreprocessing:
+    if isinstance(opened.preprocessing, ImagePreprocessing) and opened.class_names:
+        return opened.preprocessing
+    raise UsageError(f"the data of {loader} are no pictures with classes; classification trains on these")
 
 
 def _folded(network: ExitNetwork) -> ExitNetwork:

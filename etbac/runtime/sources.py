@@ -1,11 +1,11 @@
-"""Where `etbac run` gets its inputs: the directory's samples, an array file, or a folder of pictures."""
+"""Where `etbac run` gets its inputs: the directory's samples, an array file, or pictures, sounds or texts."""
 
 from __future__ import annotations
 
 import zipfile
 from collections.abc import Iterator, Mapping
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Protocol
 
 import numpy as np
 
@@ -13,12 +13,21 @@ from etbac.backends.interface import Array
 from etbac.contract import TensorSpec
 from etbac.engine_dir import EngineDir
 from etbac.errors import InputError
-from etbac.preprocessing import ImagePreprocessing
+from etbac.preprocessing import from_json
 from etbac.runtime import inputs as checking
-from etbac.runtime.pictures import PictureFolder, note_on_sizes
+from etbac.runtime.prepared import open_prepared
 
 LABELS = "labels"
 """A data file may hold the right answers beside the inputs, under this name."""
+
+ARRAYS = (".npy", ".npz")
+
+TAKEN = {
+    "image": "a folder of pictures",
+    "text": "a .txt, .csv or .jsonl file of texts",
+    "audio": "a folder of sounds (.wav, .ogg, .flac)",
+}
+"""Preprocessing's kind -> what it is made from."""
 
 
 class Source(Protocol):
@@ -38,15 +47,23 @@ def open_source(engine_dir: EngineDir, path: Path | None) -> Source:
     manifest = engine_dir.manifest
     if path is None:
         return ArraySource(manifest.inputs, engine_dir.read_samples())
-    if path.is_dir():
-        return FolderSource(path, manifest.inputs, manifest.preprocessing)
+    if not path.exists():
+        raise InputError(f"{path}: there is no such file or folder")
+    how = from_json(manifest.preprocessing) if manifest.preprocessing else None
+    prepared = open_prepared(path, how)
+    if prepared is not None:
+        return prepared
+    if path.is_dir() or path.suffix not in ARRAYS:
+        names = ", ".join(spec.name for spec in manifest.inputs)
+        takes = "" if how is None else f", or {TAKEN[how.kind]}"
+        raise InputError(f"{path}: this model takes an .npy or .npz file of {names}{takes}")
     return ArraySource(manifest.inputs, read_arrays(path, manifest.inputs))
 
 
 def read_arrays(path: Path, specs: tuple[TensorSpec, ...]) -> dict[str, Array]:
     """The arrays of an .npz file by name, or of an .npy file under the name of the model's only input."""
-    if path.suffix not in (".npy", ".npz"):
-        raise InputError(f"{path}: give an .npy file, an .npz file or a folder of pictures")
+    if path.suffix not in ARRAYS:
+        raise InputError(f"{path}: give an .npy file or an .npz file of {', '.join(spec.name for spec in specs)}")
     try:
         loaded = np.load(path, allow_pickle=False)
         if isinstance(loaded, np.ndarray):
@@ -73,27 +90,6 @@ class ArraySource:
 
     def note(self) -> str | None:
         return None
-
-
-class FolderSource:
-    """Pictures, preprocessed as the manifest says."""
-
-    def __init__(self, folder: Path, specs: tuple[TensorSpec, ...], preprocessing: Mapping[str, Any]) -> None:
-        if preprocessing.get("kind") != "image":
-            wanted = ", ".join(spec.name for spec in specs)
-            raise InputError(
-                f"{folder} is a folder, and this model does not take pictures: give an .npz file of {wanted}"
-            )
-        self._preprocessing = ImagePreprocessing.from_json(preprocessing)
-        self._pictures = PictureFolder(folder, self._preprocessing)
-        self.names: list[str] | None = [path.name for path in self._pictures.files]
-        self.rows = len(self._pictures.files)
-
-    def batches(self, size: int) -> Iterator[Mapping[str, Array]]:
-        return (self._pictures.read(slice(start, start + size)) for start in range(0, self.rows, size))
-
-    def note(self) -> str | None:
-        return note_on_sizes(self._pictures.resized, self._preprocessing)
 
 
 def _only_input(path: Path, specs: tuple[TensorSpec, ...]) -> str:

@@ -3,41 +3,80 @@
 from __future__ import annotations
 
 import os
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, fields
 from importlib import import_module
 from pathlib import Path
-from typing import Protocol
+from typing import Any, ClassVar, Protocol, TypeVar
 
 import numpy as np
 import numpy.typing as npt
 
 from etbac.errors import InputError, UsageError
-from etbac.preprocessing import ImagePreprocessing
+from etbac.preprocessing import Preprocessing
 
-BUILT_IN = {"fashion-mnist": "etbac.models.data.fashion_mnist:FashionMnist"}
+P = TypeVar("P", bound=Preprocessing)
+
+BUILT_IN = {
+    "cifar10": "etbac.models.data.cifar10:Cifar10",
+    "cityscapes": "etbac.models.data.cityscapes:Cityscapes",
+    "fashion-mnist": "etbac.models.data.fashion_mnist:FashionMnist",
+    "glue": "etbac.models.data.glue:Glue",
+    "image-folder": "etbac.models.data.image_folder:ImageFolder",
+    "image-mask": "etbac.models.data.image_mask:ImageMask",
+    "mpii": "etbac.models.data.mpii:Mpii",
+    "speech-commands": "etbac.models.data.speech_commands:SpeechCommands",
+    "text-file": "etbac.models.data.text_file:TextFile",
+    "wav-folder": "etbac.models.data.wav_folder:WavFolder",
+}
+
+
+class Part(Protocol):
+    """The samples of one published part, in the published order, read when they are asked for.
+
+    `units`, int64 [len]: which samples are of one independent unit (a prompt, a speaker, a picture); None: each is its
+    own. Targets: classes int64 [n]; values float32 [n]; joints float32 [n, J, 4] (x and y in pixels of the model's
+    input, 1 where it is annotated, the head's size in the same pixels); or masks int64 [n, H, W], 255 not counted.
+    """
+
+    @property
+    def units(self) -> npt.NDArray[np.int64] | None: ...
+
+    def __len__(self) -> int: ...
+
+    def read(self, rows: npt.NDArray[np.int64]) -> tuple[dict[str, npt.NDArray[Any]], npt.NDArray[Any]]:
+        """The model's inputs by name, and the targets, of those rows. InputError that names a damaged file."""
 
 
 @dataclass(frozen=True)
-class Part:
-    """One published part of a data set: pictures uint8 [N, H, W, C] and labels int64 [N], in the published order."""
+class Opened:
+    """A data set at hand: its parts "train" and "test", the classes' names (empty where targets are no classes).
 
-    images: npt.NDArray[np.uint8]
-    labels: npt.NDArray[np.int64]
+    `metric`: the data set's own, where it has one. `validation`, bool [train]: which samples of "train" were published
+    to validate with: they are the first to be held out.
+    """
+
+    parts: Mapping[str, Part]
+    class_names: tuple[str, ...]
+    preprocessing: Preprocessing
+    metric: str | None = None
+    validation: npt.NDArray[np.bool_] | None = None
 
 
 class Loader(Protocol):
-    """A data set in its published form."""
+    """A data set in its published form. A loader that has options is a dataclass of them."""
 
-    name: str
-    num_classes: int
-    class_names: tuple[str, ...]
-    preprocessing: ImagePreprocessing
+    name: ClassVar[str]
+    task: ClassVar[str]
 
     def check(self, folder: Path) -> None:
-        """InputError that says which files are expected and where they come from, unless they are there."""
+        """InputError that shows what is expected and what is there, unless the data set is."""
 
-    def read(self, folder: Path, part: str) -> Part:
-        """The part "train" or "test"; InputError as in `check` or for damaged files."""
+    def open(self, folder: Path, preprocessing: Preprocessing | None = None) -> Opened:
+        """The data set, for a model that takes what `preprocessing` gives (None: the loader's default).
+
+        InputError as in `check`; UsageError for preprocessing of another kind. No picture or sound is read.
+        """
 
 
 def names() -> tuple[str, ...]:
@@ -45,13 +84,29 @@ def names() -> tuple[str, ...]:
     return tuple(BUILT_IN)
 
 
-def get(name: str) -> Loader:
-    """The loader of that name; a UsageError that lists the names otherwise."""
+def get(name: str, options: Mapping[str, Any] | None = None) -> Loader:
+    """The loader of that name with its options; a UsageError that lists what there is otherwise."""
     if name not in BUILT_IN:
         raise UsageError(f"there is no data loader {name!r}; there are {', '.join(names())}")
     module, _, attribute = BUILT_IN[name].partition(":")
-    loader: Loader = getattr(import_module(module), attribute)()
+    make = getattr(import_module(module), attribute)
+    known = [field.name for field in fields(make)]
+    if unknown := [option for option in options or {} if option not in known]:
+        raise UsageError(
+            f"the loader {name} has no option {unknown[0]!r}; its options are {', '.join(known) or 'none at all'}"
+        )
+    loader: Loader = make(**(options or {}))
     return loader
+
+
+def of_kind(loader: Loader, asked: Preprocessing | None, kind: type[P], default: P | None) -> P:
+    """`asked`, or else the default; a UsageError where it is of another kind, or where there is none."""
+    chosen = default if asked is None else asked
+    if isinstance(chosen, kind):
+        return chosen
+    found = "none was given" if chosen is None else f"the model takes {chosen.kind}"
+    how = "; name the model's tokenizer" if kind.kind == "text" else ""
+    raise UsageError(f"the loader {loader.name} gives {kind.kind}, and {found}{how}")
 
 
 def find_folder(loader: Loader, asked: Path | None, recorded: str | None = None, beside: Path | None = None) -> Path:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -13,6 +13,8 @@ import numpy.typing as npt
 from etbac.errors import InputError, UsageError
 
 SETS = ("train", "fit", "search", "certify", "test")
+
+Rows = npt.NDArray[np.int64]
 
 
 @dataclass(frozen=True)
@@ -35,17 +37,21 @@ class Sizes:
 
 @dataclass(frozen=True)
 class Splits:
-    """Which samples of which published part each set holds: indices int64, ascending."""
+    """Which samples of which published part each set holds: indices int64, ascending.
+
+    `by_unit`: the sets were drawn unit by unit, so that no two of them share one.
+    """
 
     seed: int
-    indices: Mapping[str, npt.NDArray[np.int64]]
+    indices: Mapping[str, Rows]
+    by_unit: bool = False
 
     @staticmethod
     def part(name: str) -> str:
         """The published part that the set is taken from."""
         return "test" if name == "test" else "train"
 
-    def of(self, name: str) -> npt.NDArray[np.int64]:
+    def of(self, name: str) -> Rows:
         if name not in self.indices:
             raise UsageError(f"there is no set {name!r}; there are {', '.join(self.indices)}")
         return self.indices[name]
@@ -56,16 +62,57 @@ class Splits:
         return hashlib.sha256("\n".join(parts).encode()).hexdigest()
 
 
-def draw(train_size: int, test_size: int, seed: int, sizes: Sizes | None = None) -> Splits:
-    """Draw the sets without replacement; the same seed gives the same sets on every machine."""
+def draw(
+    train_size: int,
+    test_size: int,
+    seed: int,
+    sizes: Sizes | None = None,
+    units: Rows | None = None,
+    first: npt.NDArray[np.bool_] | None = None,
+) -> Splits:
+    """Draw the sets without replacement; the same seed gives the same sets on every machine.
+
+    `units`, int64 [train_size]: samples of one unit go to one set; a set is then larger than asked for by less than its
+    last unit. `first`, bool [train_size]: units with such a sample are held out (certify, search, fit) before others.
+    """
     sizes = sizes or Sizes.share_of(train_size)
     if train_size <= sizes.held_out:
         raise InputError(
             f"{train_size} training samples cannot be split: fit, search and certify take {sizes.held_out} of them and "
             "leave none to train on. Ask for smaller sets or give more data"
         )
-    order = np.random.Generator(np.random.PCG64(seed)).permutation(train_size)
+    of_sample = np.arange(train_size) if units is None else np.unique(units, return_inverse=True)[1]
+    counts = np.bincount(of_sample, minlength=1)
+    order = np.random.Generator(np.random.PCG64(seed)).permutation(len(counts))
+    if first is not None:
+        order = order[np.argsort(~np.isin(order, of_sample[first]), kind="stable")]
     edges = np.cumsum([sizes.certify, sizes.search, sizes.fit])
-    certify, search, fit, train = (np.sort(chosen) for chosen in np.split(order, edges))
-    indices: dict[str, Any] = {"train": train, "fit": fit, "search": search, "certify": certify}
-    return Splits(seed, {**indices, "test": np.arange(test_size)})
+    start = np.cumsum(counts[order]) - counts[order]
+    chosen = np.empty(len(counts), np.int64)
+    chosen[order] = np.searchsorted(edges, start, side="right")
+    drawn = ("certify", "search", "fit", "train")
+    found: dict[str, Any] = {name: np.flatnonzero(chosen[of_sample] == place) for place, name in enumerate(drawn)}
+    by_unit = len(counts) < train_size
+    _refuse_empty(found, sizes, len(counts))
+    indices = {name: found[name] for name in SETS[:4]}
+    return Splits(seed, {**indices, "test": np.arange(test_size)}, by_unit)
+
+
+def _refuse_empty(found: Mapping[str, Rows], sizes: Sizes, units: int) -> None:
+    asked = {"certify": sizes.certify, "search": sizes.search, "fit": sizes.fit, "train": 1}
+    empty = [name for name, size in asked.items() if size and not len(found[name])]
+    if empty:
+        raise InputError(
+            f"{units} units (samples of one unit stay together) do not fill the sets: {' and '.join(empty)} would be "
+            "empty. Ask for smaller sets or give more data"
+        )
+
+
+def hold_out(units: Sequence[str]) -> npt.NDArray[np.bool_]:
+    """Which samples serve as the test part where none is published: those of a fifth of the units, at least one.
+
+    Units are ordered by the SHA-256 of their names, so that one data set always has the same test part.
+    """
+    ordered = sorted(set(units), key=lambda name: hashlib.sha256(name.encode()).digest())
+    held = set(ordered[: max(len(ordered) // 5, 1)])
+    return np.array([name in held for name in units], np.bool_)
