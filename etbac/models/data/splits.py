@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 import numpy.typing as npt
@@ -15,6 +15,7 @@ from etbac.errors import InputError, UsageError
 SETS = ("train", "fit", "search", "certify", "test")
 
 Rows = npt.NDArray[np.int64]
+T = TypeVar("T")
 
 
 @dataclass(frozen=True)
@@ -108,11 +109,12 @@ def _refuse_empty(found: Mapping[str, Rows], sizes: Sizes, units: int) -> None:
         )
 
 
-def hold_out(units: Sequence[str]) -> npt.NDArray[np.bool_]:
-    """Which samples serve as the test part where none is published: those of a fifth of the units, at least one.
+def divide(items: Sequence[T], units: Sequence[str]) -> tuple[list[T], list[T]]:
+    """The training and the test part where none is published: a fifth of the units, at least one, is the test part.
 
     Units are ordered by the SHA-256 of their names, so that one data set always has the same test part.
     """
     ordered = sorted(set(units), key=lambda name: hashlib.sha256(name.encode()).digest())
     held = set(ordered[: max(len(ordered) // 5, 1)])
-    return np.array([name in held for name in units], np.bool_)
+    train = [item for item, unit in zip(items, units, strict=True) if unit not in held]
+    return train, [item for item, unit in zip(items, units, strict=True) if unit in held]
