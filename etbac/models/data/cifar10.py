@@ -69,7 +69,10 @@ class Cifar10:
 
 def _find(folder: Path) -> tuple[Path, Callable[[Path], Arrays], str] | None:
     """Where the batches are, how one is read, and how their names end."""
-    for version, read, suffix in (("cifar-10-batches-py", _read_python, ""), ("cifar-10-batches-bin", _read_binary, ".bin")):
+    for version, read, suffix in (
+        ("cifar-10-batches-py", _read_python, ""),
+        ("cifar-10-batches-bin", _read_binary, ".bin"),
+    ):
         for where in (folder, folder / version):
             if all((where / f"{name}{suffix}").is_file() for name in (*TRAIN, "test_batch")):
                 return where, read, suffix

@@ -43,7 +43,7 @@ class ImageMask:
 
     def __post_init__(self) -> None:
         if not isinstance(self.classes, int) or not 0 <= self.classes <= NOT_COUNTED:
-            raise UsageError(f"the option classes of {self.name} is a number up to {NOT_COUNTED}; found {self.classes!r}")
+            raise UsageError(f"the option classes of {self.name} is at most {NOT_COUNTED}; found {self.classes!r}")
 
     def check(self, folder: Path) -> None:
         for part in _parts_of(folder):
@@ -58,7 +58,9 @@ class ImageMask:
         form = of_kind(self, preprocessing, ImagePreprocessing, PREPROCESSING)
         names = self._names(folder)
         published = [_pairs(folder / part) for part in _parts_of(folder)]
-        train, test = published if len(published) == 2 else divide(published[0], [each.stem for each, _ in published[0]])
+        train, test = (
+            published if len(published) == 2 else divide(published[0], [each.stem for each, _ in published[0]])
+        )
         parts = {"train": _part(train, len(names), form), "test": _part(test, len(names), form)}
         return Opened(parts, names, form)
 
@@ -79,7 +81,7 @@ def _pairs(folder: Path) -> list[tuple[Path, Path]]:
     pictures, masks = (files(folder / kind, SUFFIXES) for kind in ("images", "masks"))
     by_stem = {mask.stem: mask for mask in masks}
     if lone := [picture for picture in pictures if picture.stem not in by_stem]:
-        raise InputError(f"{lone[0]} has no mask {lone[0].stem}.png in {folder / 'masks'}; {len(lone)} pictures have none")
+        raise InputError(f"{lone[0]} has no mask of its name in {folder / 'masks'}, as {len(lone)} pictures")
     if not pictures:
         raise InputError(f"{folder / 'images'} holds no pictures")
     return [(picture, by_stem[picture.stem]) for picture in pictures]

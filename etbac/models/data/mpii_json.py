@@ -29,8 +29,8 @@ def read_json(folder: Path, part: str, joints: int) -> People:
         pictures = [folder / "images" / entry["image"] for entry in entries]
     except (ValueError, KeyError, TypeError) as error:
         raise InputError(
-            f"{path} is not MPII's annotations ({type(error).__name__}: {error}); a list of entries with image, center, "
-            f"scale, joints [{joints}][2] and joints_vis [{joints}] is expected"
+            f"{path} is not MPII's annotations ({type(error).__name__}: {error}); a list of entries with image, "
+            f"center, scale, joints [{joints}][2] and joints_vis [{joints}] is expected"
         ) from None
     if not len(pictures) or (scale <= 0).any():
         raise InputError(f"{path} holds nobody, or somebody with a scale of 0 or less")

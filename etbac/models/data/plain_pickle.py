@@ -22,8 +22,8 @@ def read_pickle(path: Path) -> Any:
         return _plain(content)
     except _Unknown as named:
         raise UnsafeFileError(
-            f"{path} names {named}, which would run while it is read; only data are read. Get the file again from where "
-            "it was published"
+            f"{path} names {named}, which would run while it is read; only data are read. Get the file again from "
+            "where it was published"
         ) from None
     except Exception as error:  # a damaged pickle can fail in any way
         raise InputError(f"{path} is a damaged pickle ({type(error).__name__}); get it again") from None

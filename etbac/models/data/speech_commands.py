@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import ClassVar
 
 import numpy as np
+import numpy.typing as npt
 
 from etbac.errors import InputError
 from etbac.models.data.loader import Opened, of_kind
@@ -59,8 +60,10 @@ class SpeechCommands:
         return Opened(parts, words, form, validation=validation[rows["train"]])
 
 
-def _listed(path: Path, names: list[str]) -> np.ndarray[tuple[int], np.dtype[np.bool_]]:
+def _listed(path: Path, names: list[str]) -> npt.NDArray[np.bool_]:
+    """Which of the names the file lists; those of words that have no folder are left out."""
     listed = {line.strip() for line in path.read_text(encoding="utf-8").splitlines() if line.strip()}
-    if lost := listed.difference(names):
+    words = {name.partition("/")[0] for name in names}
+    if lost := {name for name in listed.difference(names) if name.partition("/")[0] in words}:
         raise InputError(f"{path} lists {min(lost)}, which is not there; {len(lost)} files are lost: unpack them again")
     return np.array([name in listed for name in names], np.bool_)

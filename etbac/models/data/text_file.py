@@ -32,9 +32,9 @@ test.csv or test.jsonl              likewise (or validation, dev, val); without 
 class TextFile:
     """The loader `text-file`.
 
-    Columns: `text`; `text2` (left out: the column of that name where there is one); `label`; `unit`, where rows with the
-    same value are one independent unit (an author, a thread). `regression`: labels are numbers, not classes. Without a
-    test file a fifth of the units, by their hash, is the test part.
+    Columns: `text`; `text2` (left out: the column of that name where there is one); `label`; `unit`, where rows with
+    the same value are one independent unit (an author, a thread). `regression`: labels are numbers, not classes. Without
+    a test file a fifth of the units, by their hash, is the test part.
     """
 
     name: ClassVar[str] = "text-file"
@@ -81,10 +81,10 @@ class TextFile:
             try:
                 return np.array([float(label) for label in labels], np.float32)
             except (TypeError, ValueError) as error:
-                raise InputError(f"{path}: a label is no number, and the option regression was given ({error})") from None
+                raise InputError(f"{path}: a label is no number, as with regression ({error})") from None
         places = {name: place for place, name in enumerate(classes)}
         if unknown := [label for label in labels if str(label) not in places]:
-            raise InputError(f"{path} holds the label {unknown[0]!r}, which the training file has not: {', '.join(classes)}")
+            raise InputError(f"{path} holds the label {unknown[0]!r}, unknown in training: {', '.join(classes)}")
         return np.array([places[str(label)] for label in labels], np.int64)
 
     def _classes(self, path: Path, rows: Sequence[Row]) -> tuple[str, ...]:

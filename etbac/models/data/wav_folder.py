@@ -32,8 +32,8 @@ class WavFolder:
     """The loader `wav-folder`. `unit`: which files are one independent unit.
 
     `file`: each is its own; `stem`: files of the same name, as a prompt that several voices or languages say;
-    `folder`: those of one sub-folder of a label, as a speaker. Without published parts a fifth of the units, by the hash
-    of their names, is the test part.
+    `folder`: those of sub-folders of one name, as a speaker's under several labels. Without published parts a fifth of
+    the units, by the hash of their names, is the test part.
     """
 
     name: ClassVar[str] = "wav-folder"
@@ -68,8 +68,10 @@ class WavFolder:
             files = (each for each in (place / label).rglob("*") if each.suffix.lower() in SUFFIXES)
             for file in sorted(files):
                 inside = file.relative_to(place / label)
-                units = {"file": f"{label}/{inside}", "stem": file.stem, "folder": str(inside.parent)}
-                found.append((file, number, units[self.unit]))
+                own = f"{label}/{inside}"
+                lone = self.unit == "file" or (self.unit == "folder" and len(inside.parts) == 1)
+                shared = file.stem if self.unit == "stem" else str(inside.parent)
+                found.append((file, number, own if lone else shared))
         return found
 
 
