@@ -28,7 +28,7 @@ from etbac.errors import EtbacError
 from etbac.frontend.torch_export import from_module
 from etbac.passes.gates import registry
 from etbac.planner.plan import plan
-from etbac.preprocessing import ImagePreprocessing
+from etbac.preprocessing import AudioPreprocessing, ImagePreprocessing, TextPreprocessing
 
 DOCUMENT = (Path(__file__).parents[1] / "docs" / "format.md").read_text()
 PICTURES = ImagePreprocessing("image", 8, 8, 1, 1 / 255, (0.5,), (0.25,)).to_json()
@@ -278,4 +278,5 @@ def test_the_options_of_gates_and_the_fields_of_preprocessing():
     gates = {field.name for name in registry.BUILT_IN for field in fields(registry.get(name))}
     assert {"name", *gates} == documented("Gates")
     assert all(f"`{name}`:" in DOCUMENT for name in registry.BUILT_IN)
-    assert set(paths(PICTURES)) == documented("Preprocessing")
+    kinds = (PICTURES, TextPreprocessing("{}", 8).to_json(), AudioPreprocessing("wave", 16_000, 16_000).to_json())
+    assert {path for each in kinds for path in paths(each)} == documented("Preprocessing")

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+import hashlib
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -12,10 +13,11 @@ import numpy as np
 
 from etbac.cli.common import Output, standard
 from etbac.cli.plan import padding_sentence
-from etbac.contract import FULL_MODEL_ID, Plan, TensorSpec
+from etbac.contract import FULL_MODEL_ID, Manifest, Plan, TensorSpec
 from etbac.engine_dir import EngineDir, EngineSet, clear_leftovers
 from etbac.errors import UsageError
 from etbac.runtime.inputs import check
+from etbac.runtime.sources import TAKEN
 
 if TYPE_CHECKING:
     from rich.console import RenderableType
@@ -74,7 +76,7 @@ def _of_directory(path: Path) -> Contents:
         "engines": [_engine_set(engine_dir, name, engines) for name, engines in engine_dir.engine_sets().items()],
         "plan": None if engine_dir.plan is None else engine_dir.plan.to_json(),
         "samples": {"file": manifest.samples, "kind": manifest.samples_kind, "rows": samples.rows},
-        "preprocessing": dict(manifest.preprocessing),
+        "preprocessing": _short(manifest.preprocessing),
         "readings": engine_dir.readings(),
         "files": {name: (path / name).stat().st_size for name in manifest.files},
     }
@@ -82,7 +84,7 @@ def _of_directory(path: Path) -> Contents:
         f"{path}: engine directory, compiled from {manifest.source.get('path', 'a module in memory')}",
         f"task {manifest.task}, metric {manifest.metric}, batches up to {manifest.max_batch}",
         _inputs_line(manifest.inputs),
-        f"samples: {samples.rows} {manifest.samples_kind} rows; pictures: {'yes' if manifest.preprocessing else 'no'}",
+        f"samples: {samples.rows} {manifest.samples_kind} rows; run takes {_takes(manifest)}",
         _plan_line(engine_dir.plan),
         *(padding_sentence(engine_dir.plan) if engine_dir.plan else ()),
     )
@@ -93,6 +95,19 @@ def _of_directory(path: Path) -> Contents:
     segment_table = _table(("segment", "exit", "gate", "boundary, bytes a sample"), segment_rows)
     file_table = _table(("file", "bytes"), payload["files"].items())
     return Contents(payload, ("\n".join(lines), segment_table, *_set_tables(payload["engines"]), file_table))
+
+
+def _takes(manifest: Manifest) -> str:
+    kind = manifest.preprocessing.get("kind")
+    return f"arrays, or {TAKEN[kind]}" if kind in TAKEN else "arrays"
+
+
+def _short(preprocessing: Mapping[str, Any]) -> dict[str, Any]:
+    """A tokenizer's content by its hash: it has as many characters as its vocabulary."""
+    found = dict(preprocessing)
+    if "tokenizer" in found:
+        found["tokenizer"] = {"sha256": hashlib.sha256(found["tokenizer"].encode()).hexdigest()}
+    return found
 
 
 def _engine_set(engine_dir: EngineDir, name: str, engines: EngineSet) -> dict[str, Any]:

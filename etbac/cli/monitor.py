@@ -25,7 +25,8 @@ _OTHERWISE = "remove it, or give another file, to begin anew"
     "--input",
     "path",
     type=click.Path(path_type=Path),
-    help="An .npy or .npz file or a folder of pictures, in the order of their coming.  [default: the samples]",
+    help="An .npy or .npz file, or by the model a folder of pictures or sounds or a file of texts, in the order of "
+    "their coming.  [default: the samples]",
 )
 @click.option(
     "--state", type=click.Path(dir_okay=False, path_type=Path), help="Go on from this file, and write it again."

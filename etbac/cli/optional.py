@@ -34,6 +34,9 @@ PACKAGES = {
     "safetensors": Package("train", "safetensors", "read weights"),
     "transformers": Package("train", "transformers", "text and speech models"),
     "accelerate": Package("train", "accelerate", "text and speech models"),
-    "pillow": Package("report", "PIL", "run on folders of pictures"),
+    "pillow": Package("train", "PIL", "run on folders of pictures"),
+    "tokenizers": Package("train", "tokenizers", "run on files of texts"),
+    "soundfile": Package("train", "soundfile", "run on folders of sounds, other than PCM in wav files"),
+    "scipy": Package("train", "scipy", "sounds at another rate than the model's, and MPII's annotations"),
     "matplotlib": Package("report", "matplotlib", "plots"),
 }

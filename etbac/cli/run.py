@@ -41,7 +41,8 @@ def parse_threshold(context: click.Context, parameter: click.Parameter, text: st
     "--input",
     "path",
     type=click.Path(path_type=Path),
-    help="An .npy or .npz file or a folder of pictures; by default the directory's samples.",
+    help="An .npy or .npz file, or by the model a folder of pictures or sounds or a file of texts; by default "
+    "the directory's samples.",
 )
 @click.option(
     "--output",

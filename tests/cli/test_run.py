@@ -233,7 +233,7 @@ def _truncated(path: Path) -> None:
         ("x.npz", b"PK\x03\x04 damaged", "is not a whole .npz file"),
         ("x.npz", b"", "is not a whole .npz file"),
         ("x.npz", b"some text", "is not a whole .npz file"),
-        ("x.csv", b"1,2", "give an .npy file, an .npz file or a folder of pictures"),
+        ("x.csv", b"1,2", "takes an .npy or .npz file of image, or a folder of pictures"),
         ("x.npy", None, "there is no such file or folder"),
     ],
 )
@@ -263,7 +263,7 @@ def test_one_array_for_a_model_of_several_inputs_is_refused(engines: Path, tmp_p
 def test_pictures_for_a_model_that_takes_none_are_refused(engines: Path, tmp_path: Path) -> None:
     result = run(engines, "--input", tmp_path)
     assert result.exit_code == 1
-    assert "this model does not take pictures: give an .npz file of x, scale, unread" in result.stderr
+    assert "this model takes an .npy or .npz file of x, scale, unread\n" in result.stderr
 
 
 @pytest.mark.parametrize(
