@@ -6,7 +6,8 @@ lower" E[x] < 0, so the capital is a supermartingale and exceeds 1 / delta at an
 (Ville's inequality): 1 / its highest value is a p-value, whatever the distribution of harms and repairs, for samples
 that are drawn independently, also with replacement. The capital is split over a few fixed bets, since the best one
 depends on the rates, which are not known. No bet is above 1, so the capital stays positive at every P, and the p-value
-rises with P. Samples are taken in one order, drawn before they are looked at.
+rises with P. Samples are taken in one order, drawn before they are looked at. A set whose own ratio is below P never
+passes, however high the capital stood on the way: that only makes the test stricter.
 
 Source: Waudby-Smith & Ramdas, Estimating means of bounded random variables by betting, JRSS-B 86 (2024).
 """
@@ -84,4 +85,7 @@ def _path(chain_right: Bools, full_right: Bools) -> Floats:
 
 
 def _p_value(path: Floats, precision: float) -> float:
+    kept, harms, repairs = path[-1]
+    if kept + repairs < precision * (kept + harms):
+        return 1.0
     return min(1.0, math.exp(-log_capital(path, precision).max()))

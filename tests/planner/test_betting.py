@@ -69,7 +69,18 @@ def test_the_p_value_is_one_over_the_highest_capital_of_the_game(n, seed, precis
     for c, f in zip(chain[order], full[order], strict=True):
         capital *= 1 + betting.BETS * (float(c) - precision * float(f))
         highest = max(highest, capital @ betting.STAKES)
-    assert betting.betting_test(chain, full, precision) == pytest.approx(1 / highest, rel=1e-9)
+    expected = 1.0 if chain.sum() < precision * full.sum() else 1 / highest
+    assert betting.betting_test(chain, full, precision) == pytest.approx(expected, rel=1e-9)
+
+
+def test_a_set_that_has_less_than_the_precision_itself_never_passes():
+    full = np.ones(4_000, bool)
+    order = np.random.default_rng(betting.ORDER_SEED).permutation(len(full))
+    chain = full.copy()
+    chain[order[2_000:2_100]] = False  # 2,000 samples without a harm, which alone would pass, then a hundred harms
+    assert betting.betting_test(chain, full, PRECISION) == 1
+    assert betting.best_precision(chain, full, DELTA) <= chain.mean()
+    assert betting.betting_test(chain[order[:2_000]], full[:2_000], PRECISION) <= DELTA
 
 
 def test_the_best_precision_is_where_the_test_just_passes():
