@@ -50,12 +50,12 @@ def _read_pcm(path: Path) -> tuple[Wave, int] | None:
 def _scaled(data: bytes, width: int) -> Wave:
     """PCM samples as −1 … 1; 8 bits are unsigned, more are signed, little-endian."""
     if width == 1:
-        return (np.frombuffer(data, np.uint8).astype(np.float32) - 128) / 128
-    if width == 3:
-        padded = np.zeros((len(data) // 3, 4), np.uint8)
-        padded[:, 1:] = np.frombuffer(data, np.uint8).reshape(-1, 3)
-        return (padded.view("<i4")[:, 0] / 2**31).astype(np.float32)
-    return (np.frombuffer(data, f"<i{width}") / 2 ** (8 * width - 1)).astype(np.float32)
+        unsigned = np.frombuffer(data, np.uint8).astype(np.int16)
+        return ((unsigned - 128) / 128).astype(np.float32)
+    padded = np.zeros((len(data) // width, 4), np.uint8)
+    padded[:, 4 - width :] = np.frombuffer(data, np.uint8).reshape(-1, width)
+    scaled: Wave = (padded.view("<i4")[:, 0] / 2**31).astype(np.float32)
+    return scaled
 
 
 def _read_any(path: Path) -> tuple[Wave, int]:

@@ -78,7 +78,7 @@ def _of_csv(path: Path, content: str) -> list[Row]:
 
 
 def _of_jsonl(path: Path, content: str) -> list[Row]:
-    rows = []
+    rows: list[Row] = []
     for place, line in enumerate(_lines(content)):
         try:
             row = json.loads(line)

@@ -111,7 +111,7 @@ def _content(path: Path, lowercase: bool) -> str:
 def _of_vocabulary(path: Path, lowercase: bool) -> str:
     """BERT's uncased or cased word pieces: Devlin et al. 2018."""
     try:
-        from tokenizers.implementations import BertWordPieceTokenizer
+        from tokenizers import BertWordPieceTokenizer
     except ImportError:
         raise MissingPackageError("texts need the package tokenizers. Install it: pip install tokenizers") from None
     words = {word: place for place, word in enumerate(_text(path).splitlines())}

@@ -3,6 +3,7 @@ from __future__ import annotations
 import pickle
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -12,10 +13,11 @@ from etbac.errors import EtbacError, UnsafeFileError, UsageError
 from etbac.models import checkpoint as checkpoints
 from etbac.models.attach import attach_exits
 from etbac.models.checkpoint import Checkpoint, state_sha256
-from etbac.models.data.fashion_mnist import FashionMnist
+from etbac.models.data.fashion_mnist import PREPROCESSING
 from etbac.models.data.sets import DataSource
 from etbac.models.data.splits import SETS, draw
 from etbac.models.resnet import cifar_resnet
+from etbac.preprocessing import TextPreprocessing
 
 EXECUTED: list[str] = []
 
@@ -41,7 +43,7 @@ def small(data_folder: Path, pictures: dict[str, torch.Tensor]) -> Checkpoint:
         kwargs={"in_channels": 1, "width": 4},
         metric="accuracy",
         full_sha256=state_sha256(trunk),
-        preprocessing=FashionMnist.preprocessing,
+        preprocessing=PREPROCESSING,
         data=DataSource("fashion-mnist", str(data_folder), draw(300, 40, 0)),
         record={"epochs": 3},
     )
@@ -166,3 +168,38 @@ def test_a_users_factory_runs_only_when_the_user_typed_it(small: Checkpoint, tmp
 def test_a_checkpoint_without_data_says_so(small: Checkpoint) -> None:
     with pytest.raises(UsageError, match="records no data"):
         checkpoints.load_set(replace(small, data=None), "certify")
+
+
+def test_options_of_the_data_and_how_they_were_split_are_recorded(small: Checkpoint, tmp_path: Path) -> None:
+    path, options = tmp_path / "model.pt", {"task_name": "mnli"}
+    splits = draw(300, 40, 0, units=np.arange(300) // 2)
+    text = TextPreprocessing("{}", 8)
+    checkpoints.save(replace(small, data=DataSource("glue", "/data", splits, options), preprocessing=text), path)
+    loaded = checkpoints.load(path)
+    assert loaded.data is not None
+    assert (loaded.data.options, loaded.data.splits.by_unit) == (options, True)
+    assert loaded.data.splits.digest() == splits.digest()
+    assert loaded.preprocessing == text
+
+
+def test_a_checkpoint_of_before_there_were_options_is_read(content: dict[str, Any], tmp_path: Path) -> None:
+    for key in ("options", "by_unit"):
+        del content["data"][key]
+    for key in ("resize", "crop"):
+        del content["preprocessing"][key]
+    path = tmp_path / "old.pt"
+    torch.save(content, path)
+    loaded = checkpoints.load(path)
+    assert loaded.data is not None
+    assert (loaded.data.options, loaded.data.splits.by_unit, loaded.preprocessing) == ({}, False, PREPROCESSING)
+    assert len(checkpoints.load_set(loaded, "search")) == 40
+
+
+@pytest.mark.parametrize("preprocessing", [{"kind": "smell"}, {"kind": "text"}, {"kind": "image", "mean": 1, "std": 1}])
+def test_preprocessing_of_another_kind_is_refused(
+    content: dict[str, Any], tmp_path: Path, preprocessing: dict[str, Any]
+) -> None:
+    path = tmp_path / "other.pt"
+    torch.save({**content, "preprocessing": preprocessing}, path)
+    with pytest.raises(EtbacError, match=r"'smell' is not known|damaged checkpoint"):
+        checkpoints.load(path)

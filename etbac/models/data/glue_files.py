@@ -48,7 +48,7 @@ def read_tsv(files: Sequence[Path], form: Form) -> Texts:
         places = [_place(path, header, column) for column in (*(form.tsv or form.columns), form.label)]
         # MNLI's files and others have the label last; a row that lacks fields lacks that.
         whole = [row for row in rows if len(row) >= max(len(header), max(places) + 1)]
-        if len(whole) < len(rows) * 0.99 or not whole:
+        if len(whole) < 0.9 * len(rows) or not whole:
             raise InputError(
                 f"{path} is no TSV file of {form.folder}: {len(whole)} of {len(rows)} rows have all their fields"
             )

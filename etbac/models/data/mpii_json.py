@@ -60,4 +60,5 @@ def _of_rectangles(path: Path, people: int) -> npt.NDArray[np.float32]:
             "the .json file beside it, is expected"
         )
     first, second = corners.reshape(2, 2, people)
-    return (HEAD_SHARE * np.linalg.norm(second - first, axis=0)).astype(np.float32)
+    sizes: npt.NDArray[np.float32] = (HEAD_SHARE * np.linalg.norm(second - first, axis=0)).astype(np.float32)
+    return sizes

@@ -68,8 +68,10 @@ def _people(entry: Any, pictures: Path, joints: int) -> list[_Person]:
     video = str(getattr(entry, "vididx", picture.name))
     found = []
     for rectangle in _list(getattr(entry, "annorect", ())):
-        points, place, scale = (getattr(rectangle, name, None) for name in ("annopoints", "objpos", "scale"))
-        if not hasattr(points, "point") or not hasattr(place, "x") or np.size(scale or ()) != 1:
+        points: Any = getattr(rectangle, "annopoints", None)
+        place: Any = getattr(rectangle, "objpos", None)
+        scale: Any = getattr(rectangle, "scale", ())
+        if not hasattr(points, "point") or not hasattr(place, "x") or np.size(scale) != 1:
             continue
         diagonal = np.hypot(rectangle.x2 - rectangle.x1, rectangle.y2 - rectangle.y1)
         centre = (float(place.x) - 1, float(place.y) - 1)

@@ -33,8 +33,8 @@ class TextFile:
     """The loader `text-file`.
 
     Columns: `text`; `text2` (left out: the column of that name where there is one); `label`; `unit`, where rows with
-    the same value are one independent unit (an author, a thread). `regression`: labels are numbers, not classes. Without
-    a test file a fifth of the units, by their hash, is the test part.
+    the same value are one independent unit (an author, a thread). `regression`: labels are numbers, not classes.
+    Without a test file a fifth of the units, by their hash, is the test part.
     """
 
     name: ClassVar[str] = "text-file"
@@ -61,7 +61,9 @@ class TextFile:
         if test_file is not None:
             test = partial(self._read, test_file, classes)
             return _opened(partial(self._texts, train_file, rows, classes), test, classes, how)
-        units = [str(row.get(self.unit)) if self.unit else f"row {place}" for place, row in enumerate(rows)]
+        units = [
+            str(_field(train_file, row, self.unit)) if self.unit else f"row {place}" for place, row in enumerate(rows)
+        ]
         train, held = divide(rows, units)
         made = [partial(self._texts, train_file, part, classes) for part in (train, held)]
         return _opened(made[0], made[1], classes, how)

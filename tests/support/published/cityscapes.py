@@ -26,7 +26,7 @@ def write(
     seed: int = 0,
 ) -> Path:
     """`train` and `val` pictures of each city; masks as labelIds, or as labelTrainIds as the scripts make them."""
-    random = np.random.default_rng(0)
+    random = np.random.default_rng(seed)
     for part, count in (("train", train), ("val", val)):
         for city in CITIES[part]:
             pictures, masks = (folder / kind / part / city for kind in ("leftImg8bit", "gtFine"))
