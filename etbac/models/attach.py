@@ -9,14 +9,15 @@ from typing import Any, cast
 from torch import Tensor, nn
 
 from etbac.contract import TensorSpec
-from etbac.errors import UnsupportedModelError, UsageError
-from etbac.models import heads
+from etbac.errors import UsageError
+from etbac.models import heads, tasks
 from etbac.models.blocks import find_blocks
 from etbac.models.capture import evaluating, features_at
 
 PREDICTION = "prediction"
-TASKS = ("classification",)
 AUTO_EXITS = 7
+MASK = "attention_mask"
+"""The input by which models tell tokens from padding; the name that transformers' models have for it."""
 
 
 @dataclass(frozen=True)
@@ -30,7 +31,8 @@ class ExitSpec:
 
 
 class ExitNetwork(nn.Module):
-    """A trunk with exit heads. `forward(**inputs)` gives {"exit_<id>": prediction, …, "prediction": the full model's}.
+    """A trunk with exit heads. `forward(**inputs)` gives {"exit_<id>": prediction, …, "prediction": the full model's},
+    and `exit_<id>.confidence` where a head says how sure it is.
 
     `inputs` says what the trunk takes: a TensorSpec each, in order, with "batch" on the batch axis.
     """
@@ -46,17 +48,30 @@ class ExitNetwork(nn.Module):
         self.heads = nn.ModuleDict({str(spec.id): heads.build(spec.head, spec.options) for spec in exits})
 
     def forward(self, **inputs: Any) -> dict[str, Tensor]:
-        features, prediction = self.features(**inputs)
-        answers = {f"exit_{exit_id}": self.head(exit_id)(found) for exit_id, found in features.items()}
+        pooled, prediction = self.pooled(**inputs)
+        answers = {}
+        for exit_id, found in pooled.items():
+            head = self.head(exit_id)
+            for field, answer in head.fields(head.classify(found)).items():
+                answers[f"exit_{exit_id}" if field == PREDICTION else f"exit_{exit_id}.{field}"] = answer
         return {**answers, PREDICTION: prediction}
+
+    def pooled(self, **inputs: Any) -> tuple[dict[int, Tensor], Tensor]:
+        """What each exit's head classifies, by exit id, and the full model's prediction: all that the trunk gives."""
+        features, prediction = self.features(**inputs)
+        found = {}
+        for exit_id, tensor in features.items():
+            head = self.head(exit_id)
+            found[exit_id] = head.pool(tensor, **heads.read_by(head, inputs))
+        return found, prediction
 
     def features(self, **inputs: Any) -> tuple[dict[int, Tensor], Tensor]:
         """What each exit's head reads, by exit id, and the full model's prediction."""
         found, prediction = features_at(self.trunk, [spec.module for spec in self.exits], inputs)
         return {spec.id: found[spec.module] for spec in self.exits}, prediction
 
-    def head(self, exit_id: int) -> heads.MlpHead:
-        return cast(heads.MlpHead, self.heads[str(exit_id)])
+    def head(self, exit_id: int) -> heads.Head:
+        return cast(heads.Head, self.heads[str(exit_id)])
 
     def with_exits(self, ids: Sequence[int]) -> ExitNetwork:
         """The same network with only these exits; trunk and heads are shared, not copied."""
@@ -80,31 +95,49 @@ def attach_exits(
     head: str | None = None,
     head_options: Mapping[str, Any] | None = None,
 ) -> ExitNetwork:
-    """Give `model` exits.
+    """Give `model` exits for a task: classification, pose, segmentation, text or speech.
 
     `at`: "auto" (up to seven blocks, evenly, the first among them), "all" (every block but the last), block numbers
     counted from 1, or module paths. Exit ids are the block numbers, or 1, 2, … in the list of module paths.
     `example_inputs`: the model's inputs by name, each with the batch on axis 0; one forward pass of them finds the
-    shapes of the features. `head` names an exit head for all exits; left out, the rank of the features chooses.
-    `head_options` are handed to every head.
+    shapes of the features. `head` names an exit head for all exits; left out, the task chooses by the features' shape.
+    `head_options` are handed to every head. Heads of tokens leave out the padding that `attention_mask` marks, where
+    the model has such an input.
 
     Raises UsageError for a task, block, path or head that does not exist, UnsupportedModelError for a model whose
     blocks are not found, a module that never runs or runs twice, or features that no head fits.
     """
-    if task not in TASKS:
-        raise UsageError(f"there is no task {task!r}; there are {', '.join(TASKS)}")
+    kind = tasks.get(task)
     with evaluating(model):
         places = _places(model, at, example_inputs)
         features, prediction = features_at(model, list(places.values()), example_inputs)
-    if prediction.ndim != 2:
-        raise UnsupportedModelError(
-            f"the model's output has shape {tuple(prediction.shape)}; classification needs logits [B, classes]"
-        )
+    kind.check(prediction)
+    kind.check_inputs(prediction, example_inputs)
     specs = []
     for exit_id, path in places.items():
-        name, options = heads.options_for(head, features[path], prediction.shape[1], path)
-        specs.append(ExitSpec(exit_id, path, name, {**options, **(head_options or {})}))
-    return ExitNetwork(model, specs, describe(example_inputs), task)
+        name, options = _head(kind, head, features[path], prediction, path, model)
+        options = {**options, **_mask(name, features[path], example_inputs), **(head_options or {})}
+        specs.append(ExitSpec(exit_id, path, name, options))
+    network = ExitNetwork(model, specs, describe(example_inputs), task)
+    for spec in specs:
+        network.head(spec.id).start_from(model)
+    return network
+
+
+def _head(
+    task: tasks.Task, named: str | None, features: Tensor, prediction: Tensor, path: str, model: nn.Module
+) -> tuple[str, dict[str, Any]]:
+    """The head that was named, or the task's own for these features."""
+    if named is None:
+        return task.head_for(features, prediction, path, model)
+    return named, heads.options_for(named, features, prediction, path)
+
+
+def _mask(head: str, features: Tensor, example_inputs: Mapping[str, Tensor]) -> dict[str, Any]:
+    """The option `mask` of a head of tokens, where the model has a mask with one entry a token."""
+    mask = example_inputs.get(MASK)
+    fits = head == "token-mlp" and mask is not None and mask.shape == features.shape[:2]
+    return {"mask": MASK} if fits else {}
 
 
 def describe(example_inputs: Mapping[str, Tensor]) -> list[TensorSpec]:

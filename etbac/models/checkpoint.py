@@ -17,8 +17,8 @@ from torch import nn
 
 from etbac.contract import TensorSpec
 from etbac.errors import EtbacError, UnsafeFileError, UsageError
-from etbac.models import registry
-from etbac.models.attach import TASKS, ExitNetwork, ExitSpec
+from etbac.models import registry, tasks
+from etbac.models.attach import ExitNetwork, ExitSpec
 from etbac.models.data.sets import DataSet, DataSource
 from etbac.models.data.splits import Splits
 from etbac.preprocessing import Preprocessing, from_json
@@ -151,8 +151,8 @@ def _read(path: Path) -> Mapping[str, Any]:
 
 
 def _assemble(content: Mapping[str, Any], path: Path, factory: str | None) -> Checkpoint:
-    if content["task"] not in TASKS:
-        raise UsageError(f"{path} is for the task {content['task']!r}; this etbac knows {', '.join(TASKS)}")
+    if content["task"] not in tasks.names():
+        raise UsageError(f"{path} is for the task {content['task']!r}; this etbac knows {', '.join(tasks.names())}")
     trunk = _create(content["factory"], content["kwargs"], path, factory)
     specs = [ExitSpec(item["id"], item["module"], item["head"], item["options"]) for item in content["exits"]]
     network = ExitNetwork(trunk, specs, [TensorSpec.from_json(item) for item in content["inputs"]], content["task"])
