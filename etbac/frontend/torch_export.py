@@ -13,6 +13,7 @@ from etbac.contract import TensorSpec
 from etbac.errors import InputError, UnsupportedModelError, UsageError
 from etbac.frontend.decompositions import spelled_out
 from etbac.frontend.exit_graph import exported_here
+from etbac.frontend.outputs import FIELD
 from etbac.passes.exit_model import ExitModel
 from etbac.passes.quiet import quiet
 from etbac.passes.use_opset import OPSET
@@ -32,7 +33,19 @@ def from_module(network: ExitNetwork, example_inputs: Mapping[str, Any], source:
     """
     exit_model = export_dict(network, network.inputs, example_inputs, type(network.trunk).__name__, source)
     exit_model.task = network.task
+    exit_model.default_gate = _default_gate(exit_model)
     return exit_model
+
+
+def _default_gate(exit_model: ExitModel) -> str | None:
+    """The task's gate for what the full model answers, as `--gate` is typed."""
+    from etbac.models import tasks
+
+    if list(exit_model.full) != [FIELD]:
+        return None
+    (answer,) = (value for value in exit_model.model.graph.outputs if value.name == exit_model.full[FIELD])
+    shape = [dim if isinstance(dim, int) else dim.value for dim in answer.shape or ()]
+    return tasks.get(exit_model.task).gate_for(shape)
 
 
 def export_dict(

@@ -52,8 +52,8 @@ class ExitNetwork(nn.Module):
         answers = {}
         for exit_id, found in pooled.items():
             head = self.head(exit_id)
-            for field, answer in head.fields(head.classify(found)).items():
-                answers[f"exit_{exit_id}" if field == PREDICTION else f"exit_{exit_id}.{field}"] = answer
+            for name, answer in head.fields(head.classify(found)).items():
+                answers[f"exit_{exit_id}" if name == PREDICTION else f"exit_{exit_id}.{name}"] = answer
         return {**answers, PREDICTION: prediction}
 
     def pooled(self, **inputs: Any) -> tuple[dict[int, Tensor], Tensor]:
@@ -111,8 +111,7 @@ def attach_exits(
     with evaluating(model):
         places = _places(model, at, example_inputs)
         features, prediction = features_at(model, list(places.values()), example_inputs)
-    kind.check(prediction)
-    kind.check_inputs(prediction, example_inputs)
+    kind.check(prediction, example_inputs)
     specs = []
     for exit_id, path in places.items():
         name, options = _head(kind, head, features[path], prediction, path, model)

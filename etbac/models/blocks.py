@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 from collections import Counter, defaultdict
-from collections.abc import Mapping, Sequence
-from contextlib import ExitStack
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from itertools import pairwise
 from typing import Any
 
+import torch
 from torch import Tensor, nn
+from torch.autograd.graph import Node, saved_tensors_hooks
 
 from etbac.errors import UnsupportedModelError
 from etbac.models.capture import evaluating, first_float_tensor
@@ -21,39 +23,23 @@ NEARLY = 0.9
 
 
 @dataclass(frozen=True)
-class State:
-    """A tensor as it was at one moment: an operation in place (`x += shortcut`) makes another state of it."""
-
-    tensor: Tensor
-    version: int
-
-    @staticmethod
-    def of(value: object) -> State | None:
-        tensor = first_float_tensor(value)
-        return None if tensor is None else State(tensor, tensor._version)
-
-    def same(self, other: State | None) -> bool:
-        return other is not None and self.tensor is other.tensor and self.version == other.version
-
-
-@dataclass(frozen=True)
 class Call:
-    """One call of a module: where it stands, what it read and what it gave."""
+    """One call of a module: where it stands, and the operations that made what it read and what it gave."""
 
     path: str
     module: nn.Module
-    read: State | None
-    gave: State | None
+    read: Node | None
+    gave: Node | None
 
 
 def find_blocks(network: nn.Module, example_inputs: Mapping[str, Any]) -> list[str]:
     """Module paths of the trunk's blocks in the order in which they run; block k is entry k − 1.
 
-    Blocks are modules of one kind, each called once, most of which read what the one before gave, as it is or handed
-    through other modules (between stages). Among such kinds those that hold at least half of the parameters that any
-    of them holds are the trunk; of these, the kinds with the fewest breaks in the chain (the convolutions of a residual
-    block break off at its addition), and among them the finest: the blocks and not the stages of a ResNet, the layers
-    and not the projections of a transformer.
+    Blocks are modules of one kind, each called once, most of which read what comes from the one before and from no
+    earlier one past it. Among such kinds those that hold at least half of the parameters that any of them holds are the
+    trunk; of these, the kinds with the fewest breaks in the chain (the convolutions of a residual block break off at
+    its addition), and among them the finest: the blocks and not the stages of a ResNet, the layers and not the
+    projections of a transformer.
     """
     calls = _calls(network, example_inputs)
     times = Counter(call.path for call in calls)
@@ -81,15 +67,15 @@ def find_blocks(network: nn.Module, example_inputs: Mapping[str, Any]) -> list[s
 def _calls(network: nn.Module, example_inputs: Mapping[str, Any]) -> list[Call]:
     """Every call of a module, in the order of their ends."""
     calls: list[Call] = []
-    begun: list[State | None] = []
+    begun: list[Node | None] = []
 
     def begin(args: object, kwargs: object) -> None:
-        begun.append(State.of(args) or State.of(kwargs))
+        begun.append(_made_by(args) or _made_by(kwargs))
 
     def end(path: str, module: nn.Module, output: object) -> None:
-        calls.append(Call(path, module, begun.pop(), State.of(output)))
+        calls.append(Call(path, module, begun.pop(), _made_by(output)))
 
-    with ExitStack() as stack, evaluating(network):
+    with ExitStack() as stack, evaluating(network), _recorded(network):
         for path, module in network.named_modules():
             if not path:
                 continue
@@ -99,8 +85,34 @@ def _calls(network: nn.Module, example_inputs: Mapping[str, Any]) -> list[Call]:
             )
             for hook in hooks:
                 stack.callback(hook.remove)
-        network(**example_inputs)
+        network(**{name: _source(value) for name, value in example_inputs.items()})
     return calls
+
+
+@contextmanager
+def _recorded(network: nn.Module) -> Iterator[None]:
+    """Within the block torch records which operation reads what which other gave; it keeps no values of theirs."""
+    flags = {parameter: parameter.requires_grad for parameter in network.parameters()}
+    try:
+        for parameter in flags:
+            parameter.requires_grad_(parameter.is_floating_point())
+        with torch.enable_grad(), saved_tensors_hooks(lambda _tensor: None, lambda nothing: nothing):
+            yield
+    finally:
+        for parameter, flag in flags.items():
+            parameter.requires_grad_(flag)
+
+
+def _source(value: Any) -> Any:
+    """An input whose readers are recorded."""
+    if not isinstance(value, Tensor) or not value.is_floating_point():
+        return value
+    return value.detach().requires_grad_().clone()
+
+
+def _made_by(value: object) -> Node | None:
+    tensor = first_float_tensor(value)
+    return None if tensor is None else tensor.grad_fn
 
 
 def _kind(module: nn.Module) -> tuple[type[nn.Module], ...]:
@@ -111,22 +123,29 @@ def _kind(module: nn.Module) -> tuple[type[nn.Module], ...]:
 
 
 def _linked(calls: list[Call], places: list[int]) -> float:
-    """The share of neighbours of which the second reads what came from the first."""
-    links = [_leads_to(calls, first, second) for first, second in pairwise(places)]
+    """The share of neighbours of which the second reads what came from the first alone."""
+    group = [calls[place] for place in places]
+    links = [_leads_to(group, place) for place, _ in enumerate(pairwise(group))]
     return sum(links) / len(links) if links else 0.0
 
 
-def _leads_to(calls: list[Call], first: int, second: int) -> bool:
-    """Whether what one call gave reaches another through the calls between them alone."""
-    reached = [calls[first].gave]
-    for call in calls[first + 1 : second]:
-        if _among(call.read, reached):
-            reached.append(call.gave)
-    return _among(calls[second].read, reached)
-
-
-def _among(state: State | None, states: Sequence[State | None]) -> bool:
-    return state is not None and any(state.same(other) for other in states)
+def _leads_to(group: Sequence[Call], place: int) -> bool:
+    """Whether what one call gave reaches the next call of its group, and nothing from before it does past it."""
+    wanted = group[place].gave
+    before = {group[0].read, *(call.gave for call in group[:place])} - {wanted}
+    found, seen, waiting = False, set[Node](), [group[place + 1].read]
+    while waiting:
+        node = waiting.pop()
+        if node is None or node in seen:
+            continue
+        seen.add(node)
+        if node in before:
+            return False
+        if node is wanted:
+            found = True
+        else:
+            waiting.extend(earlier for earlier, _ in node.next_functions)
+    return found
 
 
 def _parameters(group: list[Call]) -> int:

@@ -20,6 +20,7 @@ class ExitModel:
     After the gates have been added, `gates` holds each exit's {"name": …, parameters …}, and the graph has, for each
     exit, the input `gate_<id>.threshold` and the outputs `gate_<id>.confidence` and `gate_<id>.exit_mask`.
     `batch_axes`: input name -> axis that carries the batch, or None.
+    `default_gate`: what exits get where the user names no gate, as `--gate` is typed; None: `max-prob`.
     `preprocessing`, `task`, `metric` and `source` are handed to the manifest as they are.
     """
 
@@ -28,6 +29,7 @@ class ExitModel:
     full: dict[str, str]
     batch_axes: dict[str, int | None]
     gates: dict[int, dict[str, Any]] = field(default_factory=dict)
+    default_gate: str | None = None
     task: str = "classification"
     metric: str = "agreement"
     preprocessing: Mapping[str, Any] = field(default_factory=dict)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from itertools import pairwise
 from typing import Any
 
 import torch
@@ -37,7 +38,7 @@ class ConvPose(MapHead):
         self.size = (int(size[0]), int(size[1]))
         widths = [in_channels, *[hidden] * max(ups, 1)]
         layers: list[nn.Module] = []
-        for before, after in zip(widths, widths[1:], strict=False):
+        for before, after in pairwise(widths):
             conv = (
                 nn.ConvTranspose2d(before, after, 4, 2, padding=1, bias=not norm)
                 if ups
@@ -55,7 +56,8 @@ class ConvPose(MapHead):
         channels, sides, grid = found
         joints, *size = prediction.shape[1:]
         larger = min(wanted / side for wanted, side in zip(size, sides, strict=True))
-        options = {"in_channels": channels, "joints": joints, "size": size, "ups": max(0, math.floor(math.log2(larger)))}
+        ups = max(0, math.floor(math.log2(larger)))
+        options = {"in_channels": channels, "joints": joints, "size": size, "ups": ups}
         if larger < 1:
             options["down"] = max(1, round(1 / larger))
         return options if grid is None else {**options, "grid": grid}

@@ -23,11 +23,8 @@ class Task(ABC):
     gate: ClassVar[str | None] = None
 
     @abstractmethod
-    def check(self, prediction: Tensor) -> None:
-        """Raise UnsupportedModelError where the full model's answer has not the task's shape."""
-
-    def check_inputs(self, prediction: Tensor, inputs: Mapping[str, Tensor]) -> None:
-        """Raise UnsupportedModelError where the answer to these inputs is not one that targets can be made for."""
+    def check(self, prediction: Tensor, inputs: Mapping[str, Tensor] | None = None) -> None:
+        """Raise UnsupportedModelError where the full model's answer (to `inputs`) has not the task's shape."""
 
     @abstractmethod
     def head_for(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
 
 from torch import Tensor, nn
@@ -16,7 +17,7 @@ class Classification(Task):
     name = "classification"
     metric = "accuracy"
 
-    def check(self, prediction: Tensor) -> None:
+    def check(self, prediction: Tensor, inputs: Mapping[str, Tensor] | None = None) -> None:
         require_rank(prediction, 2, f"{self.name} needs logits [B, classes]")
 
     def head_for(

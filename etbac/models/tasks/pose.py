@@ -31,10 +31,10 @@ class Pose(Task):
     metric = "pckh"
     gate = "keypoints"
 
-    def check(self, prediction: Tensor) -> None:
+    def check(self, prediction: Tensor, inputs: Mapping[str, Tensor] | None = None) -> None:
         require_rank(prediction, 4, "pose needs heatmaps [B, joints, height, width]")
-
-    def check_inputs(self, prediction: Tensor, inputs: Mapping[str, Tensor]) -> None:
+        if inputs is None:
+            return
         sizes = [tuple(value.shape[2:]) for value in inputs.values() if value.ndim == 4]
         wanted = tuple(STRIDE * side for side in prediction.shape[2:])
         if wanted not in sizes:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
 
 from torch import Tensor, nn
@@ -15,15 +16,15 @@ NOT_COUNTED = 255
 class Segmentation(Task):
     """The full model answers logits [B, classes, h, w]; targets are masks int64 [B, H, W], 255 where nothing counts.
 
-    The loss reads masks at the nearest pixel of each of the prediction's cells: at the usual quarter of the size that is
-    a sixteenth of the work of enlarging predictions. (Metrics compare at the masks' size.)
+    The loss reads masks at the nearest pixel of each of the prediction's cells: at the usual quarter of the size that
+    is a sixteenth of the work of enlarging predictions. (Metrics compare at the masks' size.)
     """
 
     name = "segmentation"
     metric = "miou"
     gate = "pixels"
 
-    def check(self, prediction: Tensor) -> None:
+    def check(self, prediction: Tensor, inputs: Mapping[str, Tensor] | None = None) -> None:
         require_rank(prediction, 4, "segmentation needs logits [B, classes, height, width]")
 
     def head_for(

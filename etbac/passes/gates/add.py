@@ -10,11 +10,15 @@ from etbac.errors import UsageError
 from etbac.passes.exit_model import ExitModel
 from etbac.passes.gates.base import LEARNED_FIELD, AddGate, Gate, shape_of
 from etbac.passes.gates.max_prob import MaxProb
+from etbac.passes.gates.registry import parse
 from etbac.passes.pipeline import Hook, Pipeline
 
 
 def default_gate(exit_model: ExitModel) -> Gate:
-    """`max-prob` where the model's one field is [B, C] in a float type; otherwise the user must say which."""
+    """The model's own default; else `max-prob` where its one field is [B, C] in a float type; otherwise the user must
+    say which."""
+    if exit_model.default_gate is not None:
+        return parse(exit_model.default_gate)
     values = {value.name: value for value in exit_model.model.graph.outputs}
     found = {field: values[name] for field, name in exit_model.full.items()}
     if len(found) == 1:
