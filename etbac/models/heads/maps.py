@@ -26,7 +26,8 @@ class MapHead(Head):
             return features
         rows, columns = self.grid
         picture = features[:, features.shape[1] - rows * columns :]
-        return picture.transpose(1, 2).unflatten(2, (rows, columns))
+        laid_out: Tensor = picture.transpose(1, 2).unflatten(2, (rows, columns))
+        return laid_out
 
 
 class ConvNormRelu(nn.Module):

@@ -17,7 +17,6 @@ class _Synchronised(_BatchNorm):
     def forward(self, input: Tensor) -> Tensor:
         if not (self.training and _several_processes()):
             return super().forward(input)
-        self._check_input_dim(input)
         from torch.distributed.nn.functional import all_reduce
 
         axes = [axis for axis in range(input.ndim) if axis != 1]
