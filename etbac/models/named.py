@@ -12,6 +12,8 @@ from etbac.models.attach import ExitNetwork, attach_exits
 from etbac.models.registry import IMAGENET_DEPTHS, factory
 
 ROWS = 16
+TASKS = {"pose": "pose", "deeplab": "segmentation"}
+"""By the first word of a network's name."""
 
 
 def random_network(name: str, exits: str) -> tuple[ExitNetwork, dict[str, npt.NDArray[Any]]]:
@@ -20,11 +22,15 @@ def random_network(name: str, exits: str) -> tuple[ExitNetwork, dict[str, npt.ND
 
     `exits`: "all", "auto", or blocks like "3,7,12". Raises UsageError for a name or block that there is not.
     """
+    if name == "transformers":
+        raise UsageError("the networks of transformers need a configuration; compile one and profile its engines")
     torch.manual_seed(0)
     network = factory(name)().eval()
-    side = 224 if name in {f"resnet{depth}" for depth in IMAGENET_DEPTHS} else 32
+    task = TASKS.get(name.partition("-")[0], "classification")
+    small = task == "classification" and name not in {f"resnet{depth}" for depth in IMAGENET_DEPTHS}
+    side = 32 if small else 224
     images = torch.randn(ROWS, 3, side, side)
-    with_exits = attach_exits(network, at=_places(exits), example_inputs={"image": images[:2]}).eval()
+    with_exits = attach_exits(network, task, at=_places(exits), example_inputs={"image": images[:2]}).eval()
     return with_exits, {"image": images.numpy()}
 
 

@@ -17,26 +17,30 @@ Factory: TypeAlias = "Callable[..., nn.Module]"
 
 CIFAR_DEPTHS = (8, 14, 20, 32, 44, 56, 110)
 IMAGENET_DEPTHS = (18, 34, 50, 101, 152)
+DEEPLAB_DEPTHS = (18, 34, 50, 101)
+BUILT_IN = {
+    **{f"resnet{depth}": ("etbac.models.resnet:cifar_resnet", depth) for depth in CIFAR_DEPTHS},
+    **{f"resnet{depth}": ("etbac.models.resnet:imagenet_resnet", depth) for depth in IMAGENET_DEPTHS},
+    "vgg16": ("etbac.models.vgg:vgg16", None),
+    **{f"pose-resnet{depth}": ("etbac.models.pose_resnet:pose_resnet", depth) for depth in IMAGENET_DEPTHS},
+    **{f"deeplab-resnet{depth}": ("etbac.models.deeplab:deeplab", depth) for depth in DEEPLAB_DEPTHS},
+    "transformers": ("etbac.models.hub:transformers", None),
+}
+"""Name -> `module:function`, and the depth that is its first argument."""
 
 
 def names() -> tuple[str, ...]:
     """Names of all factories, built-in ones first."""
-    built_in = (*(f"resnet{depth}" for depth in (*CIFAR_DEPTHS, *IMAGENET_DEPTHS)), "vgg16")
-    return (*built_in, *sorted({point.name for point in entry_points(group="etbac.models")} - set(built_in)))
+    return (*BUILT_IN, *sorted({point.name for point in entry_points(group="etbac.models")} - set(BUILT_IN)))
 
 
 def factory(name: str) -> Factory:
     """The registered factory of that name; a UsageError that lists the names otherwise."""
-    if name == "vgg16":
-        from etbac.models.vgg import vgg16
-
-        return vgg16
-    if name in {f"resnet{depth}" for depth in (*CIFAR_DEPTHS, *IMAGENET_DEPTHS)}:
-        from etbac.models import resnet
-
-        depth = int(name.removeprefix("resnet"))
-        family = resnet.cifar_resnet if depth in CIFAR_DEPTHS else resnet.imagenet_resnet
-        return partial(family, depth)
+    if name in BUILT_IN:
+        target, depth = BUILT_IN[name]
+        module, _, attribute = target.partition(":")
+        make: Factory = getattr(import_module(module), attribute)
+        return make if depth is None else partial(make, depth)
     for point in entry_points(group="etbac.models"):
         if point.name == name:
             found: Factory = point.load()

@@ -14,11 +14,11 @@ class BasicBlock(nn.Module):
 
     expansion = 1
 
-    def __init__(self, in_channels: int, channels: int, stride: int) -> None:
+    def __init__(self, in_channels: int, channels: int, stride: int, dilation: int = 1) -> None:
         super().__init__()
-        self.conv1 = nn.Conv2d(in_channels, channels, 3, stride, padding=1, bias=False)
+        self.conv1 = nn.Conv2d(in_channels, channels, 3, stride, padding=dilation, dilation=dilation, bias=False)
         self.bn1 = nn.BatchNorm2d(channels)
-        self.conv2 = nn.Conv2d(channels, channels, 3, padding=1, bias=False)
+        self.conv2 = nn.Conv2d(channels, channels, 3, padding=dilation, dilation=dilation, bias=False)
         self.bn2 = nn.BatchNorm2d(channels)
         self.relu = nn.ReLU(inplace=True)
         self.downsample = _shortcut(in_channels, channels, stride)
@@ -35,12 +35,12 @@ class Bottleneck(nn.Module):
 
     expansion = 4
 
-    def __init__(self, in_channels: int, channels: int, stride: int) -> None:
+    def __init__(self, in_channels: int, channels: int, stride: int, dilation: int = 1) -> None:
         super().__init__()
         out_channels = channels * self.expansion
         self.conv1 = nn.Conv2d(in_channels, channels, 1, bias=False)
         self.bn1 = nn.BatchNorm2d(channels)
-        self.conv2 = nn.Conv2d(channels, channels, 3, stride, padding=1, bias=False)
+        self.conv2 = nn.Conv2d(channels, channels, 3, stride, padding=dilation, dilation=dilation, bias=False)
         self.bn2 = nn.BatchNorm2d(channels)
         self.conv3 = nn.Conv2d(channels, out_channels, 1, bias=False)
         self.bn3 = nn.BatchNorm2d(out_channels)
@@ -55,11 +55,12 @@ class Bottleneck(nn.Module):
         return result
 
 
-class ResNet(nn.Module):
-    """Stem, stages of blocks, average pool, classifier: float32 [B, in_channels, H, W] -> logits [B, num_classes].
+class ResNetTrunk(nn.Module):
+    """Stem and stages of blocks: `maps` takes float32 [B, in_channels, H, W] to the last stage's feature maps.
 
-    `depths` and `widths` have one entry a stage; the first stage keeps the resolution, each later one halves it.
-    `large_stem` is the ImageNet stem (7×7 with stride 2, max pool), otherwise one 3×3 convolution.
+    `depths` and `widths` have one entry a stage; the first stage keeps the resolution, each later one halves it, but
+    for the last `dilated` ones, which spread their 3×3 convolutions instead (Yu & Koltun, ICLR 2016). `large_stem` is
+    the ImageNet stem (7×7 with stride 2, max pool), otherwise one 3×3 convolution. `channels`: of the maps.
     """
 
     def __init__(
@@ -68,8 +69,8 @@ class ResNet(nn.Module):
         depths: tuple[int, ...],
         widths: tuple[int, ...],
         in_channels: int,
-        num_classes: int,
         large_stem: bool,
+        dilated: int = 0,
     ) -> None:
         super().__init__()
         self.conv1 = (
@@ -82,21 +83,45 @@ class ResNet(nn.Module):
         self.maxpool = nn.MaxPool2d(3, 2, padding=1) if large_stem else nn.Identity()
         channels = widths[0]
         self.stages = len(depths)
+        dilation = 1
         for stage, (depth, width) in enumerate(zip(depths, widths, strict=True), start=1):
             blocks: list[nn.Module] = []
             for index in range(depth):
-                stride = 2 if stage > 1 and index == 0 else 1
-                blocks.append(block(channels, width, stride))
+                spread = stage > len(depths) - dilated
+                stride = 2 if stage > 1 and index == 0 and not spread else 1
+                blocks.append(block(channels, width, stride, dilation))
                 channels = width * block.expansion
+                if spread and index == 0:
+                    dilation *= 2
             self.add_module(f"layer{stage}", nn.Sequential(*blocks))
-        self.fc = nn.Linear(channels, num_classes)
-        _initialise(self)
+        self.channels = channels
 
-    def forward(self, image: Tensor) -> Tensor:
+    def maps(self, image: Tensor) -> Tensor:
+        """Feature maps [B, channels, H ÷ 2^k, W ÷ 2^k]."""
         x = self.maxpool(self.relu(self.bn1(self.conv1(image))))
         for stage in range(1, self.stages + 1):
             x = self.get_submodule(f"layer{stage}")(x)
-        logits: Tensor = self.fc(x.mean(dim=(2, 3)))
+        return x
+
+
+class ResNet(ResNetTrunk):
+    """The trunk, average pool, classifier: float32 [B, in_channels, H, W] -> logits [B, num_classes]."""
+
+    def __init__(
+        self,
+        block: type[BasicBlock] | type[Bottleneck],
+        depths: tuple[int, ...],
+        widths: tuple[int, ...],
+        in_channels: int,
+        num_classes: int,
+        large_stem: bool,
+    ) -> None:
+        super().__init__(block, depths, widths, in_channels, large_stem)
+        self.fc = nn.Linear(self.channels, num_classes)
+        initialise(self)
+
+    def forward(self, image: Tensor) -> Tensor:
+        logits: Tensor = self.fc(self.maps(image).mean(dim=(2, 3)))
         return logits
 
 
@@ -110,12 +135,17 @@ def cifar_resnet(depth: int, in_channels: int = 3, num_classes: int = 10, width:
 
 def imagenet_resnet(depth: int, in_channels: int = 3, num_classes: int = 1000, width: int = 64) -> ResNet:
     """An ImageNet-style ResNet of 18, 34 (basic blocks), 50, 101 or 152 (bottlenecks) layers."""
+    return ResNet(*imagenet_form(depth, width), in_channels, num_classes, large_stem=True)
+
+
+def imagenet_form(
+    depth: int, width: int
+) -> tuple[type[BasicBlock] | type[Bottleneck], tuple[int, ...], tuple[int, ...]]:
+    """Block, depths and widths of the stages of an ImageNet-style ResNet."""
     depths = {18: (2, 2, 2, 2), 34: (3, 4, 6, 3), 50: (3, 4, 6, 3), 101: (3, 4, 23, 3), 152: (3, 8, 36, 3)}
     if depth not in depths:
         raise ValueError(f"an ImageNet-style ResNet has {', '.join(map(str, depths))} layers, not {depth}")
-    block = BasicBlock if depth < 50 else Bottleneck
-    widths = (width, 2 * width, 4 * width, 8 * width)
-    return ResNet(block, depths[depth], widths, in_channels, num_classes, large_stem=True)
+    return BasicBlock if depth < 50 else Bottleneck, depths[depth], (width, 2 * width, 4 * width, 8 * width)
 
 
 def _shortcut(in_channels: int, out_channels: int, stride: int) -> nn.Module:
@@ -124,7 +154,8 @@ def _shortcut(in_channels: int, out_channels: int, stride: int) -> nn.Module:
     return nn.Sequential(nn.Conv2d(in_channels, out_channels, 1, stride, bias=False), nn.BatchNorm2d(out_channels))
 
 
-def _initialise(network: nn.Module) -> None:
+def initialise(network: nn.Module) -> None:
+    """Draw the convolutions' weights (He et al., ICCV 2015)."""
     for module in network.modules():
         if isinstance(module, nn.Conv2d):
             nn.init.kaiming_normal_(module.weight, mode="fan_out", nonlinearity="relu")

@@ -44,14 +44,45 @@ def test_vgg16_fits_the_size_of_its_pictures(size: int) -> None:
     assert len(find_blocks(network, {"image": pictures})) == 13
 
 
+@pytest.mark.parametrize(("depth", "parameters"), [(50, 34_000_000), (101, 53_000_000)])
+def test_a_pose_network_has_the_published_number_of_parameters(depth: int, parameters: int) -> None:
+    with torch.device("meta"):
+        network = registry.factory(f"pose-resnet{depth}")()
+    assert round(sum(p.numel() for p in network.parameters()), -6) == parameters
+    assert [name for name, _ in network.named_children()][-2:] == ["deconv_layers", "final_layer"]
+
+
+def test_a_pose_network_answers_heatmaps_of_a_quarter() -> None:
+    network = registry.factory("pose-resnet18")(joints=5, width=4, deconv_width=8).eval()
+    pictures = torch.randn(2, 3, 64, 48)
+    assert network(pictures).shape == (2, 5, 16, 12)
+    assert len(find_blocks(network, {"image": pictures})) == 8
+
+
+def test_a_segmentation_network_answers_a_quarter_from_maps_of_an_eighth() -> None:
+    network = registry.factory("deeplab-resnet18")(num_classes=4, width=4, head_width=8).eval()
+    pictures = torch.randn(2, 3, 64, 48)
+    assert network(pictures).shape == (2, 4, 16, 12)
+    assert network.backbone.maps(pictures).shape == (2, 32, 8, 6)
+    assert len(find_blocks(network, {"image": pictures})) == 8
+
+
+def test_a_segmentation_network_has_the_published_number_of_parameters() -> None:
+    with torch.device("meta"):
+        network = registry.factory("deeplab-resnet50")(num_classes=21)
+    assert sum(p.numel() for p in network.parameters()) == 39_633_729
+
+
 def test_every_registered_name_makes_a_network() -> None:
     with torch.device("meta"):
-        for name in registry.names():
+        for name in set(registry.names()) - {"transformers"}:
             assert isinstance(registry.factory(name)(), torch.nn.Module)
 
 
 def test_an_unknown_model_is_refused_with_the_known_ones() -> None:
-    with pytest.raises(UsageError, match=r"resnet9.*resnet8, resnet14.*vgg16"):
+    with pytest.raises(
+        UsageError, match=r"resnet9.*resnet8, resnet14.*vgg16, pose-resnet18.*deeplab-resnet18.*transformers"
+    ):
         registry.factory("resnet9")
 
 
