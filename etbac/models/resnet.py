@@ -98,7 +98,7 @@ class ResNetTrunk(nn.Module):
 
     def maps(self, image: Tensor) -> Tensor:
         """Feature maps [B, channels, H ÷ 2^k, W ÷ 2^k]."""
-        x = self.maxpool(self.relu(self.bn1(self.conv1(image))))
+        x: Tensor = self.maxpool(self.relu(self.bn1(self.conv1(image))))
         for stage in range(1, self.stages + 1):
             x = self.get_submodule(f"layer{stage}")(x)
         return x
