@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import pickle
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -10,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from etbac.contract import TensorSpec
-from etbac.errors import EtbacError, MissingPackageError, UnsafeFileError, UsageError, one_line
+from etbac.errors import EtbacError, UsageError, one_line
 from etbac.frontend.inputs import EXAMPLE_BATCH, InputShape, make_inputs, specs_of
 from etbac.frontend.torch_export import export_dict, from_module, refuse_training
 from etbac.passes.exit_model import ExitModel
@@ -56,41 +55,12 @@ def from_factory(
 
 def load_weights(network: torch.nn.Module, path: Path) -> None:
     """Load a state dict, from safetensors or from a `.pt` file that holds tensors alone, into `network`."""
-    if not path.exists():
-        raise EtbacError(f"--weights {path}: no such file")
-    state = _read_safetensors(path) if path.suffix == ".safetensors" else _read_state_dict(path)
+    from etbac.models.weights import read_state
+
     try:
-        network.load_state_dict(state)
+        network.load_state_dict(read_state(path))
     except RuntimeError as error:
-        reason = one_line(error)
-        raise EtbacError(f"--weights {path} does not fit the network: {reason[:300]}") from error
-
-
-def _read_safetensors(path: Path) -> dict[str, Any]:
-    try:
-        from safetensors.torch import load_file
-    except ImportError:
-        raise MissingPackageError("safetensors is not installed; install it with: pip install safetensors") from None
-    try:
-        return load_file(path)
-    except Exception as error:
-        raise EtbacError(f"--weights {path} is not a whole safetensors file ({error})") from error
-
-
-def _read_state_dict(path: Path) -> dict[str, Any]:
-    import torch
-
-    try:
-        state = torch.load(path, map_location="cpu", weights_only=True)
-    except pickle.UnpicklingError as error:
-        raise UnsafeFileError(
-            f"--weights {path} holds more than tensors: reading it could execute code. Save network.state_dict() alone"
-        ) from error
-    except Exception as error:
-        raise EtbacError(f"--weights {path} is not a whole PyTorch file; save network.state_dict() again") from error
-    if not isinstance(state, dict) or not all(isinstance(value, torch.Tensor) for value in state.values()):
-        raise EtbacError(f"--weights {path} is no state dict; save network.state_dict() alone")
-    return state
+        raise EtbacError(f"--weights {path} does not fit the network: {one_line(error)[:300]}") from error
 
 
 def _specs(target: str, shapes: Mapping[str, InputShape], examples: Mapping[str, Any] | None) -> tuple[TensorSpec, ...]:

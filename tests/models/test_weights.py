@@ -1,0 +1,393 @@
+"""Other libraries' state dicts, with the names that they have there, placed in networks of this package and of
+transformers. The names are those of the sources that etbac/models/foreign_names.py names."""
+
+from __future__ import annotations
+
+import json
+import os
+import pickle
+from pathlib import Path
+
+import pytest
+import safetensors.torch
+import torch
+from support import tiny_transformers as tiny
+from torch import Tensor, nn
+
+from etbac.errors import EtbacError, InputError, UnsafeFileError
+from etbac.models import registry
+from etbac.models.resnet import imagenet_resnet
+from etbac.models.weights import Report, load_weights
+
+RAN: list[str] = []
+WIDE = {"embedding_size": 8, "hidden_sizes": [8, 16, 32, 64], "num_labels": 5}
+BASIC = {**WIDE, "layer_type": "basic", "depths": [2, 2, 2, 2]}
+BOTTLENECK = {**WIDE, "hidden_sizes": [32, 64, 128, 256], "layer_type": "bottleneck", "depths": [3, 4, 6, 3]}
+
+
+class Payload:
+    """Unpickling one would call `run`."""
+
+    def __reduce__(self) -> tuple[object, tuple[str]]:
+        return run, ("code of a file ran",)
+
+
+def run(what: str) -> None:
+    RAN.append(what)
+
+
+def shaken(network: nn.Module) -> nn.Module:
+    """The network with statistics and weights that nobody would draw twice."""
+    generator = torch.Generator().manual_seed(7)
+    for tensor in network.state_dict().values():
+        if tensor.is_floating_point():
+            tensor.copy_(torch.rand(tensor.shape, generator=generator) * 0.2 + 0.05)
+    return network.eval()
+
+
+def saved(state: dict[str, Tensor], folder: Path) -> Path:
+    torch.save(state, folder / "weights.pth")
+    return folder / "weights.pth"
+
+
+def require_same(first: nn.Module, second: nn.Module, image: Tensor) -> None:
+    with torch.no_grad():
+        one, other = first(image), second(image)
+    one, other = (getattr(answer, "logits", answer) for answer in (one, other))
+    assert one.std() > 0
+    torch.testing.assert_close(one, other, rtol=1e-4, atol=1e-5)
+
+
+@pytest.mark.parametrize(("depth", "config"), [(18, BASIC), (50, BOTTLENECK)])
+def test_a_resnet_of_torchvision_goes_to_transformers_and_back(
+    depth: int, config: dict[str, object], tmp_path: Path
+) -> None:
+    """Our ResNet has torchvision's names, so its state dict is one of torchvision's."""
+    ours = shaken(imagenet_resnet(depth, num_classes=5, width=8))
+    theirs = tiny.make("ResNetForImageClassification", **config)
+    report = load_weights(theirs, saved(ours.state_dict(), tmp_path))
+    assert report.complete
+    assert not report.left_over
+    assert report.form == "ResNet of torchvision or timm"
+    image = torch.randn(2, 3, 64, 64)
+    require_same(theirs, ours, image)
+    again = imagenet_resnet(depth, num_classes=5, width=8).eval()
+    assert load_weights(again, saved(theirs.state_dict(), tmp_path)).complete
+    require_same(again, ours, image)
+
+
+def test_names_of_torchvisions_resnet_are_ours() -> None:
+    names = set(imagenet_resnet(50).state_dict())
+    assert {"conv1.weight", "bn1.running_mean", "layer1.0.downsample.0.weight", "layer4.2.bn3.bias", "fc.bias"} <= names
+
+
+@pytest.mark.parametrize("network", ["pose-resnet18", "deeplab-resnet18"])
+def test_a_classifier_of_torchvision_becomes_a_trunk(network: str, tmp_path: Path) -> None:
+    classifier = shaken(imagenet_resnet(18, width=8))
+    trunk = registry.factory(network)(width=8)
+    report = load_weights(trunk, saved(classifier.state_dict(), tmp_path))
+    assert report.left_over == ("fc.bias", "fc.weight")
+    assert not any("layer" in name and "deconv" not in name for name in report.missing)
+    inner = trunk.backbone if network.startswith("deeplab") else trunk
+    torch.testing.assert_close(inner.layer4[1].conv2.weight, classifier.layer4[1].conv2.weight)  # type: ignore[union-attr,index]
+
+
+def test_vgg16_of_torchvision(tmp_path: Path) -> None:
+    """torchvision's `features` of vgg16_bn: convolutions at these places, each with its normalisation after it."""
+    ours = shaken(registry.factory("vgg16")(num_classes=5))
+    places = (0, 3, 7, 10, 14, 17, 20, 24, 27, 30, 34, 37, 40)
+    state: dict[str, Tensor] = {}
+    for name, tensor in ours.state_dict().items():
+        kind, *rest = name.split(".")
+        if kind == "features":
+            state[f"features.{places[int(rest[0])] + int(rest[1])}.{rest[2]}"] = tensor
+    state["classifier.0.weight"] = torch.zeros(4096, 25088)
+    other = registry.factory("vgg16")(num_classes=5).eval()
+    report = load_weights(other, saved(state, tmp_path))
+    assert report.missing == ("classifier.weight", "classifier.bias")
+    assert report.left_over == ("classifier.0.weight",)
+    with torch.no_grad():
+        other.classifier.load_state_dict(ours.classifier.state_dict())  # type: ignore[union-attr]
+    require_same(other, ours, torch.randn(2, 3, 32, 32))
+
+
+class Block(nn.Module):
+    """A layer of torchvision's ViT, by its names."""
+
+    def __init__(self, width: int, inner: int) -> None:
+        super().__init__()
+        self.ln_1, self.ln_2 = nn.LayerNorm(width), nn.LayerNorm(width)
+        self.self_attention = nn.MultiheadAttention(width, 2, batch_first=True)
+        self.mlp = nn.Sequential(nn.Linear(width, inner), nn.GELU(), nn.Dropout(0), nn.Linear(inner, width))
+
+    def forward(self, x: Tensor) -> Tensor:
+        y = self.ln_1(x)
+        x = x + self.self_attention(y, y, y, need_weights=False)[0]
+        return x + self.mlp(self.ln_2(x))  # type: ignore[no-any-return]
+
+
+class VisionTransformer(nn.Module):
+    """torchvision's ViT in small, by its names."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.conv_proj = nn.Conv2d(3, 16, 4, 4)
+        self.class_token = nn.Parameter(torch.zeros(1, 1, 16))
+        self.encoder = nn.Module()
+        self.encoder.pos_embedding = nn.Parameter(torch.zeros(1, 17, 16))
+        self.encoder.layers = nn.Sequential()
+        for layer in range(3):
+            self.encoder.layers.add_module(f"encoder_layer_{layer}", Block(16, 24))
+        self.encoder.ln = nn.LayerNorm(16)
+        self.heads = nn.Sequential()
+        self.heads.add_module("head", nn.Linear(16, 5))
+
+    def forward(self, image: Tensor) -> Tensor:
+        patches = self.conv_proj(image).flatten(2).transpose(1, 2)
+        x = torch.cat([self.class_token.expand(len(image), -1, -1), patches], 1) + self.encoder.pos_embedding
+        return self.heads(self.encoder.ln(self.encoder.layers(x))[:, 0])  # type: ignore[no-any-return,operator]
+
+
+def randomised(network: nn.Module) -> nn.Module:
+    torch.manual_seed(3)
+    for parameter in network.parameters():
+        nn.init.normal_(parameter, std=0.4)
+    return network.eval()
+
+
+def test_vit_of_torchvision(tmp_path: Path) -> None:
+    theirs, ours = randomised(VisionTransformer()), tiny.make("ViTForImageClassification", layer_norm_eps=1e-5)
+    report = load_weights(ours, saved(theirs.state_dict(), tmp_path))
+    assert report.complete
+    assert not report.left_over
+    require_same(ours, theirs, torch.randn(2, 3, 16, 16))
+
+
+def joined(state: dict[str, Tensor], attention: str, kind: str) -> Tensor:
+    return torch.cat([state[f"{attention}.{part}_proj.{kind}"] for part in "qkv"])
+
+
+def test_vit_of_timm(tmp_path: Path) -> None:
+    first = randomised(tiny.make("ViTForImageClassification"))
+    own = first.state_dict()
+    plain = {
+        "cls_token": "vit.embeddings.cls_token",
+        "pos_embed": "vit.embeddings.position_embeddings",
+        **{f"patch_embed.proj.{kind}": f"vit.embeddings.patch_embeddings.projection.{kind}" for kind in KINDS},
+        **{f"norm.{kind}": f"vit.layernorm.{kind}" for kind in KINDS},
+        **{f"head.{kind}": f"classifier.{kind}" for kind in KINDS},
+    }
+    state = {name: own[source] for name, source in plain.items()}
+    for layer in range(3):
+        here, there = f"vit.layers.{layer}", f"blocks.{layer}"
+        for kind in KINDS:
+            state[f"{there}.norm1.{kind}"] = own[f"{here}.layernorm_before.{kind}"]
+            state[f"{there}.norm2.{kind}"] = own[f"{here}.layernorm_after.{kind}"]
+            state[f"{there}.attn.qkv.{kind}"] = joined(own, f"{here}.attention", kind)
+            state[f"{there}.attn.proj.{kind}"] = own[f"{here}.attention.o_proj.{kind}"]
+            state[f"{there}.mlp.fc1.{kind}"] = own[f"{here}.mlp.fc1.{kind}"]
+            state[f"{there}.mlp.fc2.{kind}"] = own[f"{here}.mlp.fc2.{kind}"]
+    require_placed("ViTForImageClassification", first, state, tmp_path)
+
+
+KINDS = ("weight", "bias")
+SWIN_NAMES = {
+    "torchvision": {
+        "start": ("features.0.0", "features.0.2"),
+        "blocks": ("features.1", "features.3"),
+        "merging": "features.2",
+        "mlp": ("0", "3"),
+        "head": "head",
+    },
+    "timm": {
+        "start": ("patch_embed.proj", "patch_embed.norm"),
+        "blocks": ("layers.0.blocks", "layers.1.blocks"),
+        "merging": "layers.1.downsample",
+        "mlp": ("fc1", "fc2"),
+        "head": "head.fc",
+    },
+    "paper": {
+        "start": ("patch_embed.proj", "patch_embed.norm"),
+        "blocks": ("layers.0.blocks", "layers.1.blocks"),
+        "merging": "layers.0.downsample",
+        "mlp": ("fc1", "fc2"),
+        "head": "head",
+    },
+}
+
+
+@pytest.mark.parametrize("library", SWIN_NAMES)
+def test_swin(library: str, tmp_path: Path) -> None:
+    first, names = randomised(tiny.make("SwinForImageClassification")), SWIN_NAMES[library]
+    own = first.state_dict()
+    state = {f"{names['merging']}.reduction.weight": own["swin.encoder.layers.0.downsample.reduction.weight"]}
+    for kind in KINDS:
+        state[f"{names['start'][0]}.{kind}"] = own[f"swin.embeddings.patch_embeddings.projection.{kind}"]
+        state[f"{names['start'][1]}.{kind}"] = own[f"swin.embeddings.norm.{kind}"]
+        state[f"{names['merging']}.norm.{kind}"] = own[f"swin.encoder.layers.0.downsample.norm.{kind}"]
+        state[f"norm.{kind}"] = own[f"swin.layernorm.{kind}"]
+        state[f"{names['head']}.{kind}"] = own[f"classifier.{kind}"]
+    for stage in range(2):
+        for block in range(2):
+            here, there = f"swin.encoder.layers.{stage}.blocks.{block}", f"{names['blocks'][stage]}.{block}"
+            bias = "relative_position_bias_table"
+            state[f"{there}.attn.{bias}"] = own[f"{here}.attention.relative_position_bias.{bias}"]
+            state[f"{there}.attn.relative_position_index"] = torch.arange(16)
+            for kind in KINDS:
+                state[f"{there}.norm1.{kind}"] = own[f"{here}.layernorm_before.{kind}"]
+                state[f"{there}.norm2.{kind}"] = own[f"{here}.layernorm_after.{kind}"]
+                state[f"{there}.attn.qkv.{kind}"] = joined(own, f"{here}.attention", kind)
+                state[f"{there}.attn.proj.{kind}"] = own[f"{here}.attention.o_proj.{kind}"]
+                for number, name in enumerate(names["mlp"], start=1):
+                    state[f"{there}.mlp.{name}.{kind}"] = own[f"{here}.mlp.fc{number}.{kind}"]
+    require_placed("SwinForImageClassification", first, state, tmp_path)
+
+
+def require_placed(architecture: str, first: nn.Module, state: dict[str, Tensor], folder: Path) -> None:
+    """All of the file is placed, the network lacks nothing, and it answers as the one that the tensors are of."""
+    other = tiny.make(architecture)
+    report = load_weights(other, saved(state, folder))
+    assert report.complete
+    assert not report.left_over
+    assert set(report.placed) == set(first.state_dict())
+    require_same(other, first, tiny.inputs(architecture)["pixel_values"])
+
+
+def old_vit_name(name: str) -> str:
+    """What transformers 4 called a ViT's tensor, as the published checkpoints do."""
+    for new, old in (
+        ("vit.layers.", "vit.encoder.layer."),
+        ("attention.q_proj", "attention.attention.query"),
+        ("attention.k_proj", "attention.attention.key"),
+        ("attention.v_proj", "attention.attention.value"),
+        ("attention.o_proj", "attention.output.dense"),
+        ("mlp.fc1", "intermediate.dense"),
+        ("mlp.fc2", "output.dense"),
+    ):
+        name = name.replace(new, old)
+    return name
+
+
+def test_older_names_of_transformers_are_its_own_affair(tmp_path: Path) -> None:
+    name = "ViTForImageClassification"
+    first = randomised(tiny.make(name))
+    require_placed(name, first, {old_vit_name(key): value for key, value in first.state_dict().items()}, tmp_path)
+
+
+@pytest.mark.parametrize("architecture", ["BertForSequenceClassification", "RobertaForSequenceClassification"])
+def test_an_encoder_alone_is_placed_in_a_classifier(architecture: str, tmp_path: Path) -> None:
+    first, other = randomised(tiny.make(architecture)), tiny.make(architecture)
+    encoder = first.base_model
+    encoder.save_pretrained(tmp_path)  # type: ignore[union-attr,operator]
+    report = load_weights(other, tmp_path)
+    assert {name.split(".")[0] for name in report.missing} == {"classifier"}
+    assert not report.left_over
+    ids = tiny.inputs(architecture)
+    with torch.no_grad():
+        expected = encoder(**ids).last_hidden_state  # type: ignore[operator]
+        found = other.base_model(**ids).last_hidden_state  # type: ignore[operator]
+    torch.testing.assert_close(found, expected)
+
+
+def test_a_masked_language_model_leaves_its_head_over(tmp_path: Path) -> None:
+    name = "BertForSequenceClassification"
+    state = {key: value for key, value in randomised(tiny.make(name)).state_dict().items() if "classifier" not in key}
+    state |= {"cls.predictions.bias": torch.zeros(30), "cls.predictions.transform.dense.weight": torch.zeros(16, 16)}
+    report = load_weights(tiny.make(name), saved(state, tmp_path))
+    assert report.left_over == ("cls.predictions.bias", "cls.predictions.transform.dense.weight")
+    assert report.missing == ("classifier.bias", "classifier.weight")
+
+
+def test_a_folder_in_pieces(tmp_path: Path) -> None:
+    name = "BertForSequenceClassification"
+    first = randomised(tiny.make(name))
+    first.save_pretrained(tmp_path, max_shard_size="4KB")  # type: ignore[union-attr,operator]
+    assert (tmp_path / "model.safetensors.index.json").exists()
+    assert load_weights(tiny.make(name), tmp_path).complete
+
+
+def test_a_classifier_of_another_size_is_listed_with_both_shapes(tmp_path: Path) -> None:
+    report = load_weights(
+        imagenet_resnet(18, num_classes=7, width=4), saved(imagenet_resnet(18, width=4).state_dict(), tmp_path)
+    )
+    assert report.other_shape == (("fc.weight", (7, 32), (1000, 32)), ("fc.bias", (7,), (1000,)))
+    assert not report.complete
+    assert report.lines()[1:] == [
+        "2 of another shape, drawn at random: fc.weight (1000×32 in the file, 7×32 here), fc.bias (1000 in the file, 7 here)"
+    ]
+
+
+def test_so_it_is_in_transformers(tmp_path: Path) -> None:
+    name = "ViTForImageClassification"
+    report = load_weights(tiny.make(name, num_labels=7), saved(tiny.make(name).state_dict(), tmp_path))
+    assert sorted(report.other_shape) == [("classifier.bias", (7,), (5,)), ("classifier.weight", (7, 16), (5, 16))]
+
+
+@pytest.mark.parametrize("key", ["state_dict", "model"])
+@pytest.mark.parametrize("prefix", ["", "module.", "model."])
+def test_what_training_programs_save_is_unwrapped(key: str, prefix: str, tmp_path: Path) -> None:
+    first = shaken(imagenet_resnet(18, width=4))
+    inner = {f"{prefix}{name}": tensor for name, tensor in first.state_dict().items()}
+    torch.save({"epoch": 3, key: inner, "optimizer": {"lr": 0.1}}, tmp_path / "last.pth")
+    other = imagenet_resnet(18, width=4).eval()
+    report = load_weights(other, tmp_path / "last.pth")
+    assert report.complete
+    assert not report.left_over
+    require_same(other, first, torch.randn(2, 3, 32, 32))
+
+
+def test_safetensors_are_read(tmp_path: Path) -> None:
+    first = shaken(imagenet_resnet(18, width=4))
+    safetensors.torch.save_file(first.state_dict(), tmp_path / "w.safetensors")
+    assert load_weights(imagenet_resnet(18, width=4), tmp_path / "w.safetensors").complete
+
+
+def test_nothing_that_fits_is_an_error(tmp_path: Path) -> None:
+    path = saved({"emb.weight": torch.zeros(3)}, tmp_path)
+    with pytest.raises(EtbacError, match="none of the 1 tensors.*fits ResNet: it has emb.weight"):
+        load_weights(imagenet_resnet(18, width=4), path)
+
+
+@pytest.mark.parametrize("file", ["weights.pth", "pytorch_model.bin"])
+@pytest.mark.parametrize("zipped", [True, False])
+def test_a_pickle_with_code_is_refused_and_nothing_runs(file: str, zipped: bool, tmp_path: Path) -> None:
+    path = tmp_path / file
+    if zipped:
+        torch.save({"fc.weight": Payload()}, path)
+    else:
+        path.write_bytes(pickle.dumps(Payload()))
+    for named in (path, tmp_path) if file == "pytorch_model.bin" else (path,):
+        with pytest.raises(UnsafeFileError, match=file):
+            load_weights(imagenet_resnet(18, width=4), named)
+    assert RAN == []
+
+
+@pytest.mark.parametrize(
+    ("name", "content", "message"),
+    [
+        ("absent.pth", None, "no such file"),
+        ("empty.pth", b"", "not a whole PyTorch file"),
+        ("cut.safetensors", b"\x10\0\0\0\0\0\0\0{", "not a whole safetensors file"),
+        ("", None, "neither model.safetensors nor"),
+    ],
+)
+def test_what_is_no_file_of_weights_is_said(name: str, content: bytes | None, message: str, tmp_path: Path) -> None:
+    if content is not None:
+        (tmp_path / name).write_bytes(content)
+    with pytest.raises(InputError, match=message):
+        load_weights(imagenet_resnet(18, width=4), tmp_path / name)
+
+
+def test_an_index_that_leads_out_of_its_folder_is_refused(tmp_path: Path) -> None:
+    (tmp_path / "model.safetensors.index.json").write_text(
+        json.dumps({"weight_map": {"a": os.path.join("..", "other.safetensors")}})
+    )
+    with pytest.raises(UnsafeFileError, match="outside its folder"):
+        load_weights(imagenet_resnet(18, width=4), tmp_path)
+
+
+def test_a_long_list_is_cut() -> None:
+    text = "\n".join(Report("x", ("a",), missing=tuple(f"m{n}" for n in range(20))).lines())
+    assert (
+        text == "1 tensors placed (x)\n20 not in the file, drawn at random: m0, m1, m2, m3, m4, m5, m6, m7 and 12 more"
+    )
