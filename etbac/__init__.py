@@ -12,11 +12,11 @@ from etbac._version import __version__
 if TYPE_CHECKING:
     from etbac.compiler import compile, optimize
     from etbac.models.attach import attach_exits
-    from etbac.models.training import train
     from etbac.planner.plan import plan
     from etbac.planner.watch import Watch
     from etbac.profiles.profiler import profile
     from etbac.runtime.chain import load
+    from etbac.training import train
     from etbac.verification import verify
 
 __all__ = ["Watch", "__version__", "attach_exits", "compile", "load", "optimize", "plan", "profile", "train", "verify"]
@@ -29,7 +29,7 @@ _HOMES = {
     "optimize": "etbac.compiler",
     "plan": "etbac.planner.plan",
     "profile": "etbac.profiles.profiler",
-    "train": "etbac.models.training",
+    "train": "etbac.training",
     "verify": "etbac.verification",
 }
 

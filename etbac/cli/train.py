@@ -1,13 +1,15 @@
-"""`etbac train`: a trunk, then exits on it, to a checkpoint."""
+"""`etbac train TASK`: a trunk, then exits on it, to a checkpoint."""
 
 from __future__ import annotations
 
 import json
+import os
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass
 from importlib.util import find_spec
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
 
@@ -18,6 +20,53 @@ if TYPE_CHECKING:
     from rich.progress import Progress
 
     from etbac.models.checkpoint import Checkpoint
+
+Command = TypeVar("Command", bound=Callable[..., Any])
+
+
+@dataclass(frozen=True)
+class Form:
+    """What a task's command says of itself, and the model where none is named."""
+
+    summary: str
+    examples: tuple[str, ...]
+    model: str
+
+
+FORMS = {
+    "classification": Form(
+        "Train a classifier of pictures with exits.",
+        (
+            "etbac train classification --model resnet32 --exits 3,7,12 --data fashion-mnist/ --out resnet.pt",
+            "etbac train classification --from resnet.pt --exits all --out more-exits.pt",
+            "etbac train classification --model resnet50 --from r.pth --loader image-folder --data imagenet --out r.pt",
+        ),
+        "resnet32",
+    ),
+    "pose": Form(
+        "Train exits of a network that finds a person's joints.",
+        ("etbac train pose --model pose-resnet50 --from pose_resnet_50_256x256.pth --data mpii --out pose.pt",),
+        "pose-resnet50",
+    ),
+    "segmentation": Form(
+        "Train exits of a network that labels every pixel.",
+        (
+            "etbac train segmentation --model deeplab-resnet50 --from weights.pth --data cityscapes --out city.pt",
+            "etbac train segmentation --loader image-mask --data folder --out own.pt",
+        ),
+        "deeplab-resnet50",
+    ),
+    "text": Form(
+        "Train exits of a text encoder.",
+        ("etbac train text --from bert --data glue --data-option task_name=rte --preprocess tokenizer=bert --out r",),
+        "transformers",
+    ),
+    "speech": Form(
+        "Train exits of a speech encoder.",
+        ("etbac train speech --from wav2vec2/ --data speech_commands --out words.pt",),
+        "transformers",
+    ),
+}
 
 
 def _places(context: click.Context, parameter: click.Parameter, text: str) -> str | tuple[int, ...] | None:
@@ -36,94 +85,202 @@ def _scales(context: click.Context, parameter: click.Parameter, text: str | None
     return scales
 
 
+def _named(context: click.Context, parameter: click.Parameter, texts: tuple[str, ...]) -> dict[str, Any]:
+    """NAME=VALUE, a value that is JSON being that, else text."""
+    found: dict[str, Any] = {}
+    for text in texts:
+        name, equals, value = text.partition("=")
+        if not equals or not name:
+            raise click.BadParameter(f"{text!r}: write NAME=VALUE, like task_name=cola")
+        try:
+            found[name] = json.loads(value)
+        except json.JSONDecodeError:
+            found[name] = value
+    return found
+
+
 @click.group(context_settings={"help_option_names": ["-h", "--help"]})
 def cli() -> None:
     """Train exits on a frozen trunk and save a checkpoint. The trunk is trained first, or taken over with --from.
 
     \b
-    etbac train classification --model resnet32 --data /usr/share/datasets/fashion-mnist --out resnet.pt
+    etbac train classification --model resnet32 --data /usr/share/datasets/fashion-mnist
+    torchrun --nproc-per-node 2 -m etbac train classification …    the same, in two processes
     """
 
 
-@cli.command()
-@click.option(
-    "--model", default="resnet32", show_default=True, help="A registered model, or module:function (your code)."
+_DATA = (
+    click.option("--model-options", default="{}", help='Arguments of the model, as JSON: {"width": 32}.'),
+    click.option("--data", type=click.Path(path_type=Path), help="The data's folder (also: the variable ETBAC_DATA)."),
+    click.option("--loader", help="The data's form.  [default: the task's own]"),
+    click.option(
+        "--preprocess",
+        "preprocessing",
+        multiple=True,
+        callback=_named,
+        help="NAME=VALUE of how inputs are made: height=384, tokenizer=bert/, max_length=64, rate=8000, …",
+    ),
+    click.option(
+        "--data-option", "data_options", multiple=True, callback=_named, help="NAME=VALUE of the data's form."
+    ),
 )
-@click.option("--model-options", default="{}", help='Arguments of the model, as JSON: {"width": 32}.')
-@click.option("--data", type=click.Path(path_type=Path), help="The data's folder (also: the variable ETBAC_DATA).")
-@click.option("--loader", default="fashion-mnist", show_default=True, help="The data's form.")
-@click.option(
-    "--exits", default="auto", show_default=True, callback=_places, help="auto, all, none, or blocks like 3,7,12."
+_OPTIONS = (
+    click.option(
+        "--exits", default="auto", show_default=True, callback=_places, help="auto, all, none, or blocks like 3,7,12."
+    ),
+    click.option("--out", type=click.Path(path_type=Path), required=True, help="The checkpoint to write."),
+    click.option(
+        "--from",
+        "start",
+        type=click.Path(path_type=Path),
+        help="A checkpoint whose trained trunk is taken over, or the model's weights: a file or a transformers folder.",
+    ),
+    click.option("--factory", help="module:function that makes the model of --from, if you trust that code."),
+    click.option("--joint", is_flag=True, help="Train trunk and exits together; the full model stays what it was."),
+    click.option("--epochs", type=click.IntRange(1), help="Epochs of the trunk."),
+    click.option("--batch-size", type=click.IntRange(1), help="Samples of a step of the trunk's training, a process."),
+    click.option("--learning-rate", type=click.FloatRange(0, min_open=True), help="The trunk's highest learning rate."),
+    click.option(
+        "--schedule",
+        type=click.Choice(["cosine", "one-cycle"]),
+        help="Learning rate of the trunk: down along half a cosine, or up and down.  [default: one-cycle]",
+    ),
+    click.option("--optimizer", type=click.Choice(["sgd", "adamw"]), help="Of the trunk.  [default: sgd]"),
+    click.option("--clip", type=click.FloatRange(0), help="Largest norm of the trunk's gradient."),
+    click.option("--accumulate", type=click.IntRange(1), help="Batches that make one step of the trunk's optimiser."),
+    click.option("--stop-after", type=click.IntRange(1), help="End after so many epochs without a lower loss."),
+    click.option(
+        "--scales", callback=_scales, help="Sizes of the pictures in equal parts of the epochs, like 0.5,0.75,1."
+    ),
+    click.option("--exit-epochs", type=click.IntRange(1), help="Epochs of the exits."),
+    click.option("--exit-batch-size", type=click.IntRange(1), help="Samples of a step of the exits, a process."),
+    click.option("--exit-learning-rate", type=click.FloatRange(0, min_open=True), help="The exits' highest."),
+    click.option("--head-options", default="{}", help='Of every head, as JSON: {"hidden": 64, "dropout": 0}.'),
+    click.option(
+        "--distillation", type=click.FloatRange(0, 1), help="Weight of the full model's answer in the exits' loss."
+    ),
+    click.option(
+        "--mixed-precision",
+        type=click.Choice(["no", "fp16", "bf16"]),
+        default="no",
+        show_default=True,
+        help="Numbers of the forward passes.",
+    ),
+    click.option(
+        "--workers", type=click.IntRange(0), default=0, show_default=True, help="Processes that read samples."
+    ),
+    click.option(
+        "--cache-gb",
+        type=click.FloatRange(0),
+        default=8.0,
+        show_default=True,
+        help="How much of the frozen trunk's features may be kept on disk; beyond it the trunk runs in every epoch.",
+    ),
+    click.option("--losses", help="A CSV file that losses are written to."),
+    click.option("--tensorboard", help="A folder for TensorBoard."),
+    click.option("--seed", type=int, default=0, show_default=True, help="Seed of the sets, the weights and the order."),
+    click.option("--threads", type=click.IntRange(1), help="Processor threads; left out, torch decides."),
 )
-@click.option("--out", type=click.Path(path_type=Path), required=True, help="The checkpoint to write.")
-@click.option(
-    "--from", "start", type=click.Path(path_type=Path), help="A checkpoint whose trained trunk is taken over."
-)
-@click.option("--factory", help="module:function that makes the model of --from, if you trust that code.")
-@click.option("--epochs", type=click.IntRange(1), help="Epochs of the trunk.")
-@click.option("--batch-size", type=click.IntRange(1), help="Batch size of the trunk's training.")
-@click.option("--learning-rate", type=click.FloatRange(0, min_open=True), help="Highest learning rate of the trunk.")
-@click.option("--scales", callback=_scales, help="Sizes of the pictures in equal parts of the epochs, like 0.5,0.75,1.")
-@click.option("--exit-epochs", type=click.IntRange(1), help="Epochs of the exits.")
-@click.option(
-    "--distillation", type=click.FloatRange(0, 1), help="Weight of the full model's answer in the exits' loss."
-)
-@click.option("--seed", type=int, default=0, show_default=True, help="Seed of the sets, the weights and the order.")
-@click.option("--threads", type=click.IntRange(1), help="Processor threads; left out, torch decides.")
-@standard
-def classification(
+
+
+def _add(task: str, form: Form) -> None:
+    @cli.command(task, help=_help(form))
+    @click.option("--model", default=form.model, show_default=True, help="A registered model, or module:function.")
+    @data_options
+    @_all(_OPTIONS)
+    @standard
+    def command(output: Output, **given: Any) -> None:
+        _train(output, task, **given)
+
+
+def data_options(command: Command) -> Command:
+    """What is read, and how the model is made."""
+    return _all(_DATA)(command)
+
+
+def _all(options: tuple[Callable[[Any], Any], ...]) -> Callable[[Command], Command]:
+    def decorate(command: Command) -> Command:
+        for option in reversed(options):
+            command = option(command)
+        return command
+
+    return decorate
+
+
+def _help(form: Form) -> str:
+    lines = "\n".join(form.examples)
+    return f"{form.summary} Interrupted, the same command goes on where it was.\n\n\b\n{lines}"
+
+
+def _train(
     output: Output,
-    model: str,
+    task: str,
+    *,
     model_options: str,
-    data: Path | None,
-    loader: str,
-    exits: str | tuple[int, ...],
-    out: Path,
-    start: Path | None,
-    factory: str | None,
+    head_options: str,
     epochs: int | None,
     batch_size: int | None,
     learning_rate: float | None,
+    schedule: str | None,
+    optimizer: str | None,
+    clip: float | None,
+    accumulate: int | None,
+    stop_after: int | None,
     scales: tuple[float, ...] | None,
     exit_epochs: int | None,
+    exit_batch_size: int | None,
+    exit_learning_rate: float | None,
     distillation: float | None,
-    seed: int,
+    mixed_precision: str,
+    workers: int,
+    cache_gb: float,
+    losses: str | None,
+    tensorboard: str | None,
     threads: int | None,
+    **asked: Any,
 ) -> None:
-    """Train a classifier with exits. Interrupted, the same command goes on where it was.
-
-    \b
-    etbac train classification --model resnet32 --exits 3,7,12 --data /usr/share/datasets/fashion-mnist --out resnet.pt
-    etbac train classification --from resnet.pt --exits all --out more-exits.pt
-    """
-    _need_torch()
+    need("torch")
+    need("accelerate")
     import torch
 
-    from etbac.models.exit_training import ExitOptions
-    from etbac.models.training import train
-    from etbac.models.trunk_training import TrunkOptions
+    from etbac.training import ExitOptions, RunOptions, TrunkOptions, train
 
     if threads is not None:
         torch.set_num_threads(threads)
+    warm_up = None if schedule is None else {"cosine": 0.0, "one-cycle": TrunkOptions.warm_up}[schedule]
+    trunk = _given(
+        epochs=epochs,
+        batch_size=batch_size,
+        learning_rate=learning_rate,
+        warm_up=warm_up,
+        optimizer=optimizer,
+        clip=clip,
+        accumulate=accumulate,
+        stop_after=stop_after,
+        scales=scales,
+    )
+    exits = _given(
+        epochs=exit_epochs,
+        batch_size=exit_batch_size,
+        learning_rate=exit_learning_rate,
+        distillation=distillation,
+        accumulate=accumulate,
+        stop_after=stop_after,
+    )
     with _progress(output) as progress:
         found = train(
-            model,
-            "classification",
-            out=out,
-            data=data,
-            loader=loader,
-            exits=exits,
-            model_options=_json_object(model_options),
-            factory=factory,
-            start=start,
-            trunk=TrunkOptions(
-                **_given(epochs=epochs, batch_size=batch_size, learning_rate=learning_rate, scales=scales)
-            ),
-            heads=ExitOptions(**_given(epochs=exit_epochs, distillation=distillation)),
-            seed=seed,
+            asked.pop("model"),
+            task,
+            model_options=json_object(model_options),
+            head_options=json_object(head_options, "--head-options"),
+            trunk=TrunkOptions(**trunk),
+            heads=ExitOptions(**exits),
+            run=RunOptions(mixed_precision, workers, cache_gb, losses=losses, tensorboard=tensorboard),
             progress=progress,
+            **asked,
         )
-    _report(output, found)
+    if os.environ.get("RANK", "0") == "0":  # of the processes that torchrun has started, one tells
+        _report(output, found)
 
 
 class BarProgress:
@@ -149,16 +306,17 @@ def _progress(output: Output) -> Iterator[BarProgress]:
 def _report(output: Output, found: Checkpoint) -> None:
     from rich.table import Table
 
-    accuracies = found.record["test_accuracy"]
-    table = Table("answer", "after", "head", "accuracy on the test set")
+    figures = found.record["test"]
+    table = Table("answer", "after", "head", f"{found.metric} on the test set")
     for spec in found.network.exits:
-        table.add_row(f"exit {spec.id}", spec.module, spec.head, f"{accuracies[f'exit_{spec.id}']:.4f}")
-    table.add_row("full model", "", "", f"{accuracies['prediction']:.4f}")
+        table.add_row(f"exit {spec.id}", spec.module, spec.head, f"{figures[f'exit_{spec.id}']:.4f}")
+    table.add_row("full model", "", "", f"{figures['prediction']:.4f}")
     payload = {
         "checkpoint": found.path,
         "full_sha256": found.full_sha256,
         "exits": [spec.id for spec in found.network.exits],
-        "test_accuracy": accuracies,
+        "metric": found.metric,
+        "test": figures,
     }
     output.result(payload, table, f"{found.path} written; next: etbac compile {found.path}")
 
@@ -168,18 +326,22 @@ def _given(**options: Any) -> dict[str, Any]:
     return {name: value for name, value in options.items() if value is not None}
 
 
-def _json_object(text: str) -> dict[str, Any]:
+def json_object(text: str, option: str = "--model-options") -> dict[str, Any]:
     try:
         value = json.loads(text)
     except json.JSONDecodeError as error:
-        raise click.BadParameter(f"--model-options {text!r} is not JSON ({error})") from None
+        raise click.BadParameter(f"{option} {text!r} is not JSON ({error})") from None
     if not isinstance(value, dict):
-        raise click.BadParameter(f'--model-options {text!r} is not a JSON object like {{"width": 32}}')
+        raise click.BadParameter(f'{option} {text!r} is not a JSON object like {{"width": 32}}')
     return value
 
 
-def _need_torch() -> None:
-    if find_spec("torch") is None:
+def need(package: str) -> None:
+    if find_spec(package) is None:
         raise MissingPackageError(
-            "etbac train needs torch, which is not installed; install it with: pip install 'etbac[train]'"
+            f"etbac train needs {package}, which is not installed; install it with: pip install 'etbac[train]'"
         )
+
+
+for _task, _form in FORMS.items():
+    _add(_task, _form)

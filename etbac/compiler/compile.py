@@ -164,7 +164,7 @@ def write_chain(writer: Writer, exit_model: ExitModel, samples: Inputs, options:
     `exit_model` is changed in place; `samples` become the directory's own inputs.
     """
     specs = exit_model.input_specs()
-    full = whole_model(exit_model.copy(), options)
+    full = whole_model((exit_model.original or exit_model).copy(), options)
     kept = None if options.exits is None else tuple(options.exits)
     exit_model = model_passes(exit_model, PassOptions(kept, options.gates, options.gate, options.hook))
     segments = [segment_passes(part, options.hook) for part in split_at_exits(exit_model, options.max_batch)]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Callable, Mapping
+from copy import deepcopy
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -66,11 +67,17 @@ def _from_exported_program(path: Path, options: LoadOptions) -> ExitModel:
 def _from_checkpoint(path: Path, options: LoadOptions) -> ExitModel:
     from etbac.frontend.torch_export import from_module
     from etbac.models import checkpoint
+    from etbac.models.attach import ExitNetwork
 
     found = checkpoint.load(path, options.factory)
     rng = np.random.default_rng(SEED)
     inputs = options.example_inputs or make_inputs(found.network.inputs, EXAMPLE_BATCH, rng)
     exit_model = from_module(found.network, inputs, {"path": str(path)})
+    if found.full_state is not None:
+        trunk = deepcopy(found.network.trunk)  # an exported graph has the weights of the module itself
+        trunk.load_state_dict(dict(found.full_state))
+        alone = ExitNetwork(trunk, [], found.network.inputs, found.network.task)
+        exit_model.original = from_module(alone.eval(), inputs, {"path": str(path)})
     exit_model.metric = found.metric
     if found.preprocessing is not None:
         exit_model.preprocessing = found.preprocessing.to_json()

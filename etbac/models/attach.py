@@ -13,9 +13,9 @@ from etbac.errors import UsageError
 from etbac.models import heads, tasks
 from etbac.models.blocks import find_blocks
 from etbac.models.capture import evaluating, features_at
+from etbac.models.cost import evenly, work_of
 
 PREDICTION = "prediction"
-AUTO_EXITS = 7
 MASK = "attention_mask"
 """The input by which models tell tokens from padding; the name that transformers' models have for it."""
 
@@ -97,8 +97,8 @@ def attach_exits(
 ) -> ExitNetwork:
     """Give `model` exits for a task: classification, pose, segmentation, text or speech.
 
-    `at`: "auto" (up to seven blocks, evenly, the first among them), "all" (every block but the last), block numbers
-    counted from 1, or module paths. Exit ids are the block numbers, or 1, 2, … in the list of module paths.
+    `at`: "auto" (up to seven, evenly in work, the first block among them), "all" (every block but the last), block
+    numbers counted from 1, or module paths. Exit ids are the block numbers, or 1, 2, … in the list of module paths.
     `example_inputs`: the model's inputs by name, each with the batch on axis 0; one forward pass of them finds the
     shapes of the features. `head` names an exit head for all exits; left out, the task chooses by the features' shape.
     `head_options` are handed to every head. Heads of tokens leave out the padding that `attention_mask` marks, where
@@ -147,14 +147,6 @@ def describe(example_inputs: Mapping[str, Tensor]) -> list[TensorSpec]:
     ]
 
 
-def auto_blocks(count: int) -> list[int]:
-    """Which of `count` blocks get an exit: up to seven, evenly from the first; the full model answers at the last."""
-    before_last = max(count - 1, 1)
-    wanted = min(AUTO_EXITS, before_last)
-    step = (before_last - 1) / max(wanted - 1, 1)
-    return sorted({1 + round(step * index) for index in range(wanted)})
-
-
 def _places(model: nn.Module, at: str | Sequence[Any], example_inputs: Mapping[str, Tensor]) -> dict[int, str]:
     """Exit id -> module path, in the order given."""
     if not isinstance(at, str) and at and all(isinstance(place, str) for place in at):
@@ -163,7 +155,7 @@ def _places(model: nn.Module, at: str | Sequence[Any], example_inputs: Mapping[s
         raise UsageError(f"at={at!r}: give 'auto', 'all', block numbers like [3, 7, 12] or module paths")
     blocks = find_blocks(model, example_inputs)
     if at == "auto":
-        ids = auto_blocks(len(blocks))
+        ids = evenly(work_of(model, blocks, example_inputs))
     elif at == "all":
         ids = list(range(1, len(blocks))) or [1]
     else:

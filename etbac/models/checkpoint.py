@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 
 from etbac.contract import TensorSpec
 from etbac.errors import EtbacError, UnsafeFileError, UsageError
@@ -30,25 +30,31 @@ FORMAT, VERSION = "etbac-checkpoint", 1
 class Checkpoint:
     """A trained network and its record.
 
-    `factory` names an entry point of `etbac.models` (or `module:function`), `kwargs` its arguments. `full_sha256` is
-    the hash of the trunk as it was before any exit was trained. `record`: figures of the training, for people.
+    `factory` names an entry point of `etbac.models` (or `module:function`), `kwargs` its arguments. `full_state`: the
+    trunk's weights as they were before any exit was trained, None where they are so still. `record`: figures of the
+    training, for people.
     """
 
     network: ExitNetwork
     factory: str
     kwargs: Mapping[str, Any]
     metric: str
-    full_sha256: str
+    full_state: Mapping[str, Tensor] | None = None
     preprocessing: Preprocessing | None = None
     data: DataSource | None = None
     record: Mapping[str, Any] = field(default_factory=dict)
     path: Path | None = None
 
+    @property
+    def full_sha256(self) -> str:
+        """The hash of the full model's weights."""
+        return state_sha256(self.network.trunk.state_dict() if self.full_state is None else self.full_state)
 
-def state_sha256(module: nn.Module) -> str:
+
+def state_sha256(state: Mapping[str, Tensor]) -> str:
     """SHA-256 (hex) over names, dtypes, shapes and bytes of all parameters and buffers."""
     digest = hashlib.sha256()
-    for name, tensor in sorted(module.state_dict().items()):
+    for name, tensor in sorted(state.items()):
         digest.update(f"{name} {tensor.dtype} {tuple(tensor.shape)}\n".encode())
         digest.update(tensor.detach().cpu().contiguous().numpy().tobytes())
     return digest.hexdigest()
@@ -73,9 +79,14 @@ def save(checkpoint: Checkpoint, path: Path) -> None:
         "data": None if checkpoint.data is None else _data_to_file(checkpoint.data),
         "full_sha256": checkpoint.full_sha256,
         "record": dict(checkpoint.record),
-        "state_dict": {name: tensor.detach().cpu().contiguous() for name, tensor in network.state_dict().items()},
+        "state_dict": _plain(network.state_dict()),
+        **({} if checkpoint.full_state is None else {"full_state_dict": _plain(checkpoint.full_state)}),
     }
     write_atomically(content, path)
+
+
+def _plain(state: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    return {name: tensor.detach().cpu().contiguous() for name, tensor in state.items()}
 
 
 def write_atomically(content: Mapping[str, Any], path: Path) -> None:
@@ -107,6 +118,17 @@ def load(path: Path, factory: str | None = None) -> Checkpoint:
         raise EtbacError(
             f"{path} is a damaged checkpoint ({type(error).__name__}: {reason}); train it again"
         ) from error
+
+
+def is_checkpoint(path: Path) -> bool:
+    """Whether the file is one that `etbac train` wrote, as far as its list of contents tells; nothing is executed."""
+    if not path.is_file() or not zipfile.is_zipfile(path):
+        return False
+    try:
+        content = torch.load(path, map_location="meta", weights_only=True)
+    except (pickle.UnpicklingError, RuntimeError, EOFError, ValueError, KeyError, AttributeError, TypeError):
+        return False
+    return isinstance(content, dict) and content.get("format") == FORMAT
 
 
 def load_set(checkpoint: Checkpoint, name: str, folder: Path | None = None) -> DataSet:
@@ -157,7 +179,8 @@ def _assemble(content: Mapping[str, Any], path: Path, factory: str | None) -> Ch
     specs = [ExitSpec(item["id"], item["module"], item["head"], item["options"]) for item in content["exits"]]
     network = ExitNetwork(trunk, specs, [TensorSpec.from_json(item) for item in content["inputs"]], content["task"])
     network.load_state_dict(content["state_dict"])
-    if state_sha256(trunk) != content["full_sha256"]:
+    full_state = content.get("full_state_dict")
+    if state_sha256(trunk.state_dict() if full_state is None else full_state) != content["full_sha256"]:
         raise EtbacError(
             f"{path}: the trunk's weights are not those that were recorded; copy it again or train it again"
         )
@@ -166,7 +189,7 @@ def _assemble(content: Mapping[str, Any], path: Path, factory: str | None) -> Ch
         factory=factory or content["factory"],
         kwargs=content["kwargs"],
         metric=content["metric"],
-        full_sha256=content["full_sha256"],
+        full_state=full_state,
         preprocessing=from_json(content["preprocessing"]) if content["preprocessing"] else None,
         data=_data_from_file(content["data"]) if content["data"] else None,
         record=content["record"],

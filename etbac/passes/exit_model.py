@@ -20,6 +20,8 @@ class ExitModel:
     After the gates have been added, `gates` holds each exit's {"name": …, parameters …}, and the graph has, for each
     exit, the input `gate_<id>.threshold` and the outputs `gate_<id>.confidence` and `gate_<id>.exit_mask`.
     `batch_axes`: input name -> axis that carries the batch, or None.
+    `original`: the full model as it was before it was trained together with its exits, itself without any; None where
+    the graph's own answer is the full model's.
     `default_gate`: what exits get where the user names no gate, as `--gate` is typed; None: `max-prob`.
     `preprocessing`, `task`, `metric` and `source` are handed to the manifest as they are.
     """
@@ -34,6 +36,7 @@ class ExitModel:
     metric: str = "agreement"
     preprocessing: Mapping[str, Any] = field(default_factory=dict)
     source: Mapping[str, Any] = field(default_factory=dict)
+    original: ExitModel | None = None
 
     def copy(self) -> ExitModel:
         """An independent model over the same weights."""

@@ -14,7 +14,7 @@ from etbac.cli.main import cli
 from etbac.contract import Plan, TensorSpec
 from etbac.engine_dir import EngineDir, count_reading, write_plan
 from etbac.models.attach import attach_exits
-from etbac.models.checkpoint import Checkpoint, save, state_sha256
+from etbac.models.checkpoint import Checkpoint, save
 from etbac.models.resnet import cifar_resnet
 
 
@@ -110,7 +110,6 @@ def test_a_checkpoint_lists_its_exits_and_where_its_features_come_from(tmp_path:
         factory="resnet8",
         kwargs={"in_channels": 1, "width": 4},
         metric="accuracy",
-        full_sha256=state_sha256(trunk),
     )
     save(saved, tmp_path / "small.pt")
     found = contents(tmp_path / "small.pt")

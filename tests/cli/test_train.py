@@ -32,7 +32,7 @@ def test_a_trained_model_is_reported_and_can_be_trained_on(folder: Path, tmp_pat
     assert one.exit_code == 0, one.output
     report = json.loads(one.stdout)
     assert report["exits"] == [1, 2]
-    assert set(report["test_accuracy"]) == {"exit_1", "exit_2", "prediction"}
+    assert set(report["test"]) == {"exit_1", "exit_2", "prediction"}
     two = train("--from", first, "--exits", "all", "--exit-epochs", 1, "--out", second)
     assert two.exit_code == 0, two.output
     assert "full model" in two.stdout

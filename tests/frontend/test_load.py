@@ -22,7 +22,7 @@ def test_a_checkpoint_answers_what_its_network_answers(tmp_path: Path) -> None:
     image = torch.randn(2, 1, 28, 28)
     network = attach_exits(trunk, at="auto", example_inputs={"image": image}).eval()
     path = tmp_path / "resnet.pt"
-    saved = checkpoint.Checkpoint(network, "resnet8", kwargs, "accuracy", checkpoint.state_sha256(trunk))
+    saved = checkpoint.Checkpoint(network, "resnet8", kwargs, "accuracy")
     checkpoint.save(saved, path)
 
     found = load_model(path)

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor, nn
 
 from etbac.errors import UnsupportedModelError, UsageError
-from etbac.models.attach import ExitNetwork, attach_exits, auto_blocks
+from etbac.models.attach import ExitNetwork, attach_exits
 from etbac.models.blocks import find_blocks
 from etbac.models.checkpoint import state_sha256
 from etbac.models.resnet import cifar_resnet, imagenet_resnet
@@ -89,17 +89,10 @@ def test_a_model_without_repeated_blocks_is_told_to_name_modules(pictures: Pictu
         find_blocks(plain, {"input": pictures["image"]})
 
 
-@pytest.mark.parametrize("count", range(1, 60))
-def test_auto_places_begin_at_the_first_block_and_leave_the_last_to_the_full_model(count: int) -> None:
-    places = auto_blocks(count)
-    assert places[0] == 1
-    assert len(places) == len(set(places)) == min(7, max(count - 1, 1))
-    assert places == sorted(places)
-    assert places[-1] == max(count - 1, 1)
-
-
-def test_auto_places_of_the_demos_network() -> None:
-    assert {3, 7, 12} <= set(auto_blocks(15))
+def test_auto_places_of_the_demos_network(pictures: Pictures) -> None:
+    network = attach_exits(cifar_resnet(32, 1), at="auto", example_inputs=pictures)
+    assert {1, 3, 7, 12} <= {spec.id for spec in network.exits}
+    assert len(network.exits) == 7
 
 
 def test_ids_are_block_numbers_or_places_in_the_list_of_paths(pictures: Pictures) -> None:
@@ -112,13 +105,13 @@ def test_ids_are_block_numbers_or_places_in_the_list_of_paths(pictures: Pictures
 def test_the_trunk_stays_as_it_was(pictures: Pictures) -> None:
     trunk = cifar_resnet(20, 1)
     trunk.layer2.eval()
-    before, modes = state_sha256(trunk), [module.training for module in trunk.modules()]
+    before, modes = state_sha256(trunk.state_dict()), [module.training for module in trunk.modules()]
     answer = copy.deepcopy(trunk).eval()(**pictures)
     network = attach_exits(trunk, at=[1, 5], example_inputs=pictures)
     assert [module.training for module in trunk.modules()] == modes
     assert network.trunk is trunk
     torch.testing.assert_close(network.eval()(**pictures)["prediction"], answer)
-    assert state_sha256(trunk) == before
+    assert state_sha256(trunk.state_dict()) == before
     assert not any(module._forward_hooks for module in trunk.modules())
 
 

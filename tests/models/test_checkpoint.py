@@ -12,7 +12,7 @@ import torch
 from etbac.errors import EtbacError, UnsafeFileError, UsageError
 from etbac.models import checkpoint as checkpoints
 from etbac.models.attach import attach_exits
-from etbac.models.checkpoint import Checkpoint, state_sha256
+from etbac.models.checkpoint import Checkpoint
 from etbac.models.data.fashion_mnist import PREPROCESSING
 from etbac.models.data.sets import DataSource
 from etbac.models.data.splits import SETS, draw
@@ -42,7 +42,6 @@ def small(data_folder: Path, pictures: dict[str, torch.Tensor]) -> Checkpoint:
         factory="resnet8",
         kwargs={"in_channels": 1, "width": 4},
         metric="accuracy",
-        full_sha256=state_sha256(trunk),
         preprocessing=PREPROCESSING,
         data=DataSource("fashion-mnist", str(data_folder), draw(300, 40, 0)),
         record={"epochs": 3},

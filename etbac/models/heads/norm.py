@@ -2,9 +2,27 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import torch
 from torch import Tensor, distributed, nn
 from torch.nn.modules.batchnorm import _BatchNorm
+
+
+class _AllReduce(torch.autograd.Function):
+    """The sum over all processes, forwards and of the gradient: each process' loss depends on every one's values."""
+
+    @staticmethod
+    def forward(context: Any, values: Tensor) -> Tensor:
+        summed = values.clone()
+        distributed.all_reduce(summed)
+        return summed
+
+    @staticmethod
+    def backward(context: Any, *gradients: Tensor) -> Tensor:
+        summed = gradients[0].clone()
+        distributed.all_reduce(summed)
+        return summed
 
 
 class _Synchronised(_BatchNorm):
@@ -17,16 +35,14 @@ class _Synchronised(_BatchNorm):
     def forward(self, input: Tensor) -> Tensor:
         if not (self.training and _several_processes()):
             return super().forward(input)
-        from torch.distributed.nn.functional import all_reduce
-
         axes = [axis for axis in range(input.ndim) if axis != 1]
         x = input.float()
         own = x.new_full((1,), x.numel() / x.shape[1])
-        totals = all_reduce(torch.cat([x.sum(axes), own]))
+        totals = _added_up(torch.cat([x.sum(axes), own]))
         count = totals[-1]
         mean = totals[:-1] / count
         centred = x - _per_channel(mean, x)
-        variance = all_reduce(centred.square().sum(axes)) / count
+        variance = _added_up(centred.square().sum(axes)) / count
         self._remember(mean.detach(), variance.detach() * count / (count - 1).clamp(min=1))
         normal = centred * _per_channel(torch.rsqrt(variance + self.eps), x)
         if self.affine:
@@ -48,6 +64,11 @@ class BatchNorm1d(_Synchronised, nn.BatchNorm1d):
 
 class BatchNorm2d(_Synchronised, nn.BatchNorm2d):
     """For [B, C, H, W]."""
+
+
+def _added_up(values: Tensor) -> Tensor:
+    summed: Tensor = _AllReduce.apply(values)  # type: ignore[no-untyped-call]
+    return summed
 
 
 def _several_processes() -> bool:

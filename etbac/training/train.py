@@ -1,0 +1,227 @@
+"""`etbac.train`: the trunk, which alone is the full model; exits on it frozen, or both together; a checkpoint."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from accelerate import Accelerator
+from accelerate.utils import DistributedDataParallelKwargs
+from torch import nn
+
+from etbac.errors import UsageError
+from etbac.metrics import Metric
+from etbac.metrics import metric as find_metric
+from etbac.models import checkpoint as checkpoints
+from etbac.models import tasks
+from etbac.models.attach import ExitNetwork, attach_exits, describe
+from etbac.models.capture import evaluating
+from etbac.models.checkpoint import Checkpoint
+from etbac.models.data.splits import Sizes
+from etbac.training.batches import read, shares
+from etbac.training.begin import LOADERS, Begin, DataAsked, begin
+from etbac.training.frozen import FrozenTrunk, KeptFeatures
+from etbac.training.log import Log
+from etbac.training.loop import Context, Loop
+from etbac.training.options import ExitOptions, RunOptions, TrunkOptions
+from etbac.training.progress import Progress, Silent
+from etbac.training.resume import Resume
+from etbac.training.stages import JUDGED, ExitStage, JointStage, Sets, TrunkStage
+
+GB = 10**9
+
+
+def train(
+    model: str | nn.Module = "resnet32",
+    task: str = "classification",
+    *,
+    out: str | Path,
+    data: str | Path | None = None,
+    loader: str | None = None,
+    data_options: Mapping[str, Any] | None = None,
+    preprocessing: Mapping[str, Any] | None = None,
+    exits: str | Sequence[int] | Sequence[str] = "auto",
+    model_options: Mapping[str, Any] | None = None,
+    factory: str | None = None,
+    start: str | Path | None = None,
+    joint: bool = False,
+    trunk: TrunkOptions | None = None,
+    heads: ExitOptions | None = None,
+    head_options: Mapping[str, Any] | None = None,
+    run: RunOptions | None = None,
+    sizes: Sizes | None = None,
+    seed: int = 0,
+    progress: Progress | None = None,
+) -> Checkpoint:
+    """Train a trunk where it is not trained yet, then exits on it, and write the checkpoint `out`.
+
+    `model`: a registered factory's name, `module:function`, or a trained torch.nn.Module (its weights are left as
+    they are; `factory` must say how to make it again). `exits`: as `at` of `attach_exits`, or "none". `start`: a
+    checkpoint whose trained trunk is taken over, with its sets; or weights for `model`, a file or a folder (see
+    `load_weights`): where they fill all of it, it is trained. `joint`: the exits are not trained on the frozen trunk,
+    but together with it, for the trunk's epochs; the full model stays what the trunk was before. `data`: the folder of
+    `loader` (by default the task's own), read with `data_options` and `preprocessing` (see `DataAsked`).
+
+    An interrupted run leaves `<out>.partial`; the same call goes on where it was and ends with the same weights as an
+    uninterrupted one. Under `torchrun` or `accelerate launch` all processes train together; `out` is then a place that
+    all of them see. Raises UsageError and InputError as `attach_exits`, the loader and the registry do.
+    """
+    out, run = Path(out), run or RunOptions()
+    if not out.absolute().parent.is_dir():
+        raise UsageError(f"{out}: the folder {out.absolute().parent} does not exist; make it first")
+    accelerator = Accelerator(
+        cpu=not torch.accelerator.is_available(),
+        mixed_precision=run.precision,
+        kwargs_handlers=[DistributedDataParallelKwargs()],
+    )
+    progress = progress if progress is not None and accelerator.is_main_process else Silent()
+    trunk_options, exit_options = trunk or TrunkOptions(), heads or ExitOptions()
+    found_task = tasks.get(task)
+    torch.manual_seed(seed)
+    folder = None if data is None else Path(data)
+    asked = DataAsked(loader or LOADERS[task], folder, data_options, preprocessing, sizes, seed)
+    begun = begin(model, None if start is None else Path(start), factory, model_options or {}, asked, progress.note)
+    settings = {
+        "factory": [begun.factory, begun.kwargs, begun.trained and checkpoints.state_sha256(begun.trunk.state_dict())],
+        "exits": [task, exits, head_options, joint],
+        "training": [asdict(trunk_options), asdict(exit_options), run.precision, seed, accelerator.num_processes],
+        "data": [begun.data.source.loader, begun.data.source.options, begun.data.source.splits.digest()],
+    }
+    resume = Resume.open(out, settings, progress, accelerator.is_main_process)
+    context = Context(accelerator, seed, resume, Log(run.losses, run.tensorboard), progress, run.save_s)
+    training = _Training(context, begun, found_task, trunk_options, exit_options, run)
+    network = training.attach(exits, head_options)
+    if not begun.trained:
+        training.train_trunk()
+    full = {name: value.detach().cpu().clone() for name, value in begun.trunk.state_dict().items()}
+    if joint:
+        training.train_jointly(network)
+    elif network.exits:
+        training.train_exits(network)
+    network = _folded(network)
+    metric = begun.data.opened.metric or found_task.metric
+    found = Checkpoint(
+        network=network.to("cpu").eval(),
+        factory=begun.factory,
+        kwargs=begun.kwargs,
+        metric=metric,
+        full_state=full if joint else None,
+        preprocessing=begun.data.opened.preprocessing,
+        data=begun.data.source,
+        record={
+            "test": training.test(network, find_metric(metric)),
+            "trunk": asdict(trunk_options),
+            "exits": asdict(exit_options),
+        },
+        path=out,
+    )
+    if accelerator.is_main_process:
+        checkpoints.save(found, out)
+    accelerator.wait_for_everyone()
+    context.log.close()
+    resume.close()
+    accelerator.end_training()
+    return found
+
+
+class _Training:
+    """One run's stages."""
+
+    def __init__(
+        self,
+        context: Context,
+        begin: Begin,
+        task: tasks.Task,
+        trunk: TrunkOptions,
+        exits: ExitOptions,
+        run: RunOptions,
+    ) -> None:
+        self.context, self.begin, self.task, self.run = context, begin, task, run
+        self.trunk_options, self.exit_options = trunk, exits
+        self.sets = Sets(begin.data.of("train"), begin.data.of("fit"))
+
+    def attach(self, exits: Any, head_options: Mapping[str, Any] | None) -> ExitNetwork:
+        """The trunk with new exits, drawn from the run's seed."""
+        torch.manual_seed(self.context.seed)
+        inputs, _ = next(read(self.sets.train, [np.arange(2)]))
+        if exits == "none":
+            return ExitNetwork(self.begin.trunk, [], describe(inputs), self.task.name)
+        return attach_exits(self.begin.trunk, self.task.name, exits, example_inputs=inputs, head_options=head_options)
+
+    def train_trunk(self) -> None:
+        stage = TrunkStage(self.begin.trunk, self.task, self.context, self.sets, self.trunk_options, self.run.workers)
+        Loop(self.context, stage, self.trunk_options, len(self.sets.train)).run()
+
+    def train_jointly(self, network: ExitNetwork) -> None:
+        stage = JointStage(
+            network, self.task, self.context, self.sets, self.trunk_options, self.exit_options, self.run.workers
+        )
+        Loop(self.context, stage, self.trunk_options, len(self.sets.train)).run()
+
+    def train_exits(self, network: ExitNetwork) -> None:
+        accelerator = self.context.accelerator
+        network.to(accelerator.device)
+        trunk = FrozenTrunk(network, accelerator.device, accelerator.autocast, self.run.workers)
+        kept = self._keep_features(trunk)
+        stage = ExitStage(network, self.task, self.context, self.sets, self.exit_options, trunk, kept)
+        Loop(self.context, stage, self.exit_options, len(self.sets.train)).run()
+        stage.finish()
+
+    def _keep_features(self, trunk: FrozenTrunk) -> dict[str, KeptFeatures]:
+        """Of both sets, where they take no more than may be kept."""
+        sets = {"train": self.sets.train, "fit": self.sets.fit}
+        total = sum(map(len, sets.values()))
+        example = trunk.see(next(read(self.sets.train, [np.arange(1)])))
+        needed = KeptFeatures.bytes_for(example, total)
+        if needed > self.run.cache_gb * GB:
+            self.context.progress.note(
+                f"the trunk's features would take {needed / GB:.1f} GB and {self.run.cache_gb:g} GB may be kept: the "
+                "trunk runs in every epoch"
+            )
+            return {}
+        kept = {name: KeptFeatures(self.context.resume.features(name), len(part)) for name, part in sets.items()}
+        advance = self.context.progress.stage("features", total, 0)
+        for name, part in sets.items():
+            kept[name].fill(trunk, part, self.context.place, self.context.accelerator.wait_for_everyone, advance)
+        return kept
+
+    def test(self, network: ExitNetwork, metric: Metric) -> dict[str, float]:
+        """The metric on the test set of every exit and of the full model, by output name."""
+        part, place = self.begin.data.of("test"), self.context.place
+        device = self.context.accelerator.device
+        network.to(device)
+        sums: dict[str, Any] = {}
+        count = 0
+        with evaluating(network):
+            for inputs, targets in read(part, shares(len(part), JUDGED, place), self.run.workers):
+                answers = network(**{name: value.to(device) for name, value in inputs.items()})
+                for name, answer in answers.items():
+                    found = _sums(metric, answer.float().cpu().numpy(), targets.numpy())
+                    sums[name] = sums.get(name, 0) + found
+                count += len(targets)
+        *_, n = self.context.sums(count)
+        return {name: _value(metric, np.array(self.context.sums(*each)) / n) for name, each in sums.items()}
+
+
+def _sums(metric: Metric, prediction: Any, targets: Any) -> Any:
+    """What is added up over samples for the metric, float64 [k]."""
+    return np.array([metric.right(prediction, targets).sum()], np.float64)
+
+
+def _value(metric: Metric, means: Any) -> float:
+    return float(means[0])
+
+
+def _folded(network: ExitNetwork) -> ExitNetwork:
+    """The same network, each head's batch normalisation merged into the layer before it."""
+    specs = []
+    for spec in network.exits:
+        network.head(spec.id).fold_norm()
+        specs.append(replace(spec, options={**spec.options, "norm": False}))
+    made = ExitNetwork(network.trunk, specs, network.inputs, network.task)
+    made.heads.load_state_dict(network.heads.state_dict())
+    return made
