@@ -10,6 +10,7 @@ from etbac._version import __version__
 
 COMMANDS = {
     "train": "train exits on a frozen trunk and save a checkpoint",
+    "assess": "say what exits would be worth, before any is trained",
     "compile": "split a model at its exits and build the chain",
     "optimize": "compile, measure, keep the exits that pay, certify",
     "profile": "measure the inference time matrix",
