@@ -49,13 +49,15 @@ def factory(name: str) -> Factory:
 
 
 def user_factory(target: str) -> Factory:
-    """Import `module:function` that the user typed: this runs the user's code."""
+    """Import `module:function`, or `module:Class.method`, that the user typed: this runs the user's code."""
     module_name, _, attribute = target.partition(":")
     try:
         module = import_module(module_name)
     except ImportError as error:
         raise UsageError(f"{target}: cannot import {module_name!r} ({error})") from error
-    found: Any = getattr(module, attribute, None)
+    found: Any = module
+    for part in attribute.split("."):
+        found = getattr(found, part, None)
     if not callable(found):
         raise UsageError(f"{target}: module {module_name!r} has no function {attribute!r}")
     return found  # type: ignore[no-any-return]

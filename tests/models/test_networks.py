@@ -87,7 +87,13 @@ def test_an_unknown_model_is_refused_with_the_known_ones() -> None:
         registry.factory("resnet9")
 
 
-@pytest.mark.parametrize("target", ["no_such_module_here:make", "json:no_such_function"])
+def test_a_users_factory_may_be_a_method_of_a_class() -> None:
+    assert registry.user_factory("torch.nn:Sequential.forward") is torch.nn.Sequential.forward
+
+
+@pytest.mark.parametrize(
+    "target", ["no_such_module_here:make", "json:JSONDecoder.no_such_method", "json:no_such_function"]
+)
 def test_a_users_factory_that_is_not_there_is_named(target: str) -> None:
     with pytest.raises(UsageError, match=target):
         registry.user_factory(target)
