@@ -8,7 +8,7 @@ export ETBAC_STARTED := $(shell date +%s)
 PYTEST := OMP_NUM_THREADS=1 ETBAC_THREADS=1 $(PY) -m pytest
 
 .DELETE_ON_ERROR:
-.PHONY: demo demo-full bench-backends bench-plan docs seed zoo doctor-check test test-long test-mutants lint types clean
+.PHONY: demo demo-full bench-backends bench-plan docs results seed zoo doctor-check test test-long test-mutants lint types clean
 
 $(READY): constraints.txt pyproject.toml
 	$(PYTHON) -m venv $(VENV)
@@ -34,6 +34,9 @@ bench-backends: $(READY)
 
 bench-plan: $(READY)
 	@$(PY) -m benchmarks.plan
+
+results: $(READY)
+	@$(PY) -m benchmarks.results
 
 seed: $(READY)
 	@PYTHONPATH=tests:. $(PY) -m support.seed
