@@ -44,13 +44,15 @@ class Data:
         return self.source.subset(name, self.opened)
 
     def fitting(self, trunk: nn.Module) -> Data:
-        """The same, its inputs called as transformers' models call them, texts without what the model does not take."""
+        """The same, inputs called as the model calls them (pictures and sounds: by its first parameter, where it has
+        none of the loader's name), and texts without what it does not take."""
         form = self.opened.preprocessing
-        takes = inspect.signature(trunk.forward).parameters
+        takes = list(inspect.signature(trunk.forward).parameters)
         if isinstance(form, TextPreprocessing):
             fitted: Preprocessing = replace(form, inputs=tuple(name for name in form.inputs if name in takes))
         elif isinstance(form, ImagePreprocessing | AudioPreprocessing):
-            fitted = replace(form, input=getattr(trunk, "main_input_name", form.input))
+            main = getattr(trunk, "main_input_name", form.input if form.input in takes else takes[0])
+            fitted = replace(form, input=main)
         if fitted == form:
             return self
         reader = loaders.get(self.source.loader, self.source.options)
@@ -150,7 +152,7 @@ def _from_checkpoint(path: Path, factory: str | None, folder: Path | None) -> Be
 def _from_module(module: nn.Module, factory: str | None, kwargs: Mapping[str, Any], data: Data) -> Begin:
     if factory is None:
         raise UsageError("a module without a factory cannot be saved; say how to make it: factory='module:function'")
-    return Begin(module, factory, kwargs, True, data)
+    return Begin(module, factory, kwargs, True, data.fitting(module))
 
 
 def _from_factory(
