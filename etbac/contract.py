@@ -185,7 +185,8 @@ class Plan:
 
     `thresholds`: exit id -> confidence from which samples leave (absent or +inf: nobody leaves there).
     `certificate`: test, level, reading, n, harms, precision, and the hash of every segment, dtype, backend and
-    device that it was made with; None where nothing was certified, and then `reason` says why.
+    device that it was made with; None where nothing was certified, and then `reason` says why. `estimate`: what a
+    bootstrap has found of a metric that cannot be certified; None of others.
     `predicted`: batch size -> {"chain_ms", "full_ms"} from the matrix. `search`: figures of the search set.
     `padding`: exit id of a stage -> rows that reach it -> how many it runs, where that is more: fillers are added.
     """
@@ -199,6 +200,7 @@ class Plan:
     predicted: Mapping[int, Mapping[str, float]] = field(default_factory=dict)
     search: Mapping[str, Any] = field(default_factory=dict)
     padding: Mapping[int, Mapping[int, int]] = field(default_factory=dict)
+    estimate: Mapping[str, Any] | None = None
 
     def to_json(self) -> dict[str, Any]:
         return {
@@ -209,6 +211,7 @@ class Plan:
             "certified": self.certified,
             "reason": self.reason,
             "certificate": None if self.certificate is None else dict(self.certificate),
+            "estimate": None if self.estimate is None else dict(self.estimate),
             "predicted": {str(batch): dict(row) for batch, row in self.predicted.items()},
             "search": dict(self.search),
             "padding": {
@@ -232,4 +235,5 @@ class Plan:
                 int(exit_id): {int(reach): rows for reach, rows in sizes.items()}
                 for exit_id, sizes in data.get("padding", {}).items()
             },
+            estimate=data.get("estimate"),
         )

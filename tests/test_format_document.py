@@ -18,6 +18,7 @@ from typing import Any
 import numpy as np
 import pytest
 from support.even_profile import write_even_profile
+from support.pixels import pixel_data, pixel_engines
 from support.small_network import make_images, make_network
 from support.two_blocks import exit_model_file, make_inputs, make_weights, reference
 
@@ -180,6 +181,7 @@ KEYS = {
     "predictions": "<field>",
     "thresholds": "<exit id>",
     "certificate.sequence[].thresholds": "<exit id>",
+    "estimate.sequence[].thresholds": "<exit id>",
     "padding": "<exit id>",
     "padding.<exit id>": "<rows>",
     "predicted": "<batch>",
@@ -230,8 +232,10 @@ def test_the_fields_of_readings(dense):
     assert {path for each in read(dense, "readings.json") for path in paths(each)} == documented("readings.json")
 
 
-def test_the_fields_of_plans(dense):
+def test_the_fields_of_plans(dense, tmp_path):
     (made,) = read(dense, "plans/*.json")
+    plan(pixel_engines(tmp_path), 0.95, data=pixel_data(tmp_path / "data.npz"), metric="miou")
+    (shown,) = read(tmp_path / "engines", "plans/*.json")
     cut = made["search"]["static_cut"]
     assert cut is None
     other = {
@@ -239,8 +243,8 @@ def test_the_fields_of_plans(dense):
         "padding": {"3": {"5": 8}},
         "search": {"static_cut": {"exit_id": 3, "precision": 1.0, "predicted": {"1": 1.0}}},
     }
-    found = {*paths(made), *paths(other)}
-    assert found | {"certificate", "search.worst_class"} == documented("Plans")
+    found = {*paths(made), *paths(other), *paths(shown)}
+    assert found == documented("Plans")
 
 
 def test_the_fields_of_sets(pictures):

@@ -105,7 +105,7 @@ def _print_chains(off: dict[str, Row], narrow: dict[str, Row]) -> None:
 
 
 def _print_others(accuracy: Row, bound: Row, opened: dict[str, Row]) -> None:
-    right = ", ".join(f"{name} {share:.4f}" for name, share in accuracy["right"].items())
+    right = ", ".join(f"{name} {share:.4f}" for name, share in accuracy["figures"].items())
     plan = "certified" if accuracy["certified"] else f"not certified ({accuracy['reason']})"
     console.print(f"demo in int8, its own plan {plan}: accuracy {right}; {accuracy['flips']:.2%} decision flips")
     for size in binding.SIZES:

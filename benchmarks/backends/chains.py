@@ -104,7 +104,7 @@ def int8_accuracy(make: Callable[..., EngineDir]) -> Row:
         "certified": made.certified,
         "reason": made.reason,
         "flips": cost.flips / cost.samples,
-        "right": dict(cost.right),
+        "figures": dict(cost.figures),
     }
 
 
@@ -138,8 +138,8 @@ def measures_of_int8(name: str, row: Row) -> list[Measure]:
 
 
 def measures_of_accuracy(row: Row) -> list[Measure]:
-    right = row["right"]
-    ratio = right["int8 chain"] / right["full model"]
+    found = row["figures"]
+    ratio = found["int8 chain"] / found["full model"]
     certified = Measure(
         "demo in int8: certified at 0.9968", "yes", "yes" if row["certified"] else "no", row["certified"]
     )

@@ -91,7 +91,7 @@ def one_threshold(statistics: ExitStatistics, precision: float) -> Thresholds:
 
 def static_cut(statistics: ExitStatistics, precision: float) -> Thresholds:
     """Everybody at the earliest exit that keeps the precision."""
-    kept = statistics.right[:-1].sum(axis=1) >= precision * statistics.n_right
+    kept = statistics.scores[:-1].sum(axis=1) >= precision * statistics.n_right
     return {statistics.exits[int(kept.argmax())]: EVERYBODY} if kept.any() else {}
 
 
@@ -114,9 +114,9 @@ def _alone(statistics: ExitStatistics, place: int, precision: float) -> float:
     """The lowest confidence down to which an exit alone keeps the precision; +inf where there is none."""
     order = np.argsort(-statistics.confidence[place], kind="stable")
     ordered = statistics.confidence[place][order]
-    gained = np.cumsum((statistics.right[place].astype(np.int64) - statistics.right[-1])[order])
+    gained = np.cumsum((statistics.scores[place].astype(np.int64) - statistics.scores[-1])[order])
     last_of_equals = np.append(ordered[1:] != ordered[:-1], True) & np.isfinite(ordered)
-    kept = last_of_equals & (statistics.right[-1].sum() + gained >= precision * statistics.n_right)
+    kept = last_of_equals & (statistics.scores[-1].sum() + gained >= precision * statistics.n_right)
     return float(ordered[np.flatnonzero(kept)[-1]]) if kept.any() else float("inf")
 
 

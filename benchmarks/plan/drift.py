@@ -100,7 +100,7 @@ def false_alarms(
 ) -> FalseAlarms:
     """The certify sets and the streams are drawn from `statistics` with replacement; every stream has its own seed."""
     begun = time.perf_counter()
-    one = partial(_alarms, statistics.leaves_with(thresholds), len(statistics.right), samples, level)
+    one = partial(_alarms, statistics.leaves_with(thresholds), len(statistics.scores), samples, level)
     seeds = np.array_split(np.arange(streams), max(1, min(streams, 4 * workers)))
     if workers == 1:
         found = [one(part) for part in seeds]
@@ -162,7 +162,7 @@ def thresholds_of(chain: Chain) -> Mapping[int, float]:
 def _grade(
     sigma: float,
     statistics: ExitStatistics,
-    clean_right: int,
+    clean_right: float,
     thresholds: Mapping[int, float],
     reference: Sequence[int],
     streams: int,
@@ -172,10 +172,10 @@ def _grade(
     median, q95 = (_finite(np.quantile(taken, q, method="inverted_cdf")) for q in (0.5, 0.95))
     return Grade(
         sigma=sigma,
-        full=statistics.n_right / statistics.n,
-        chain=replay.right / statistics.n,
+        full=replay.pairs.full_metric,
+        chain=replay.pairs.chain_metric,
         precision=replay.precision,
-        of_clean=replay.right / clean_right,
+        of_clean=float(replay.pairs.chain.sum()) / clean_right,
         streams=streams,
         alarmed=float(np.isfinite(taken).mean()),
         median=median,

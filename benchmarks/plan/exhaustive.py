@@ -57,11 +57,11 @@ def fastest_of_all(sample: ExitStatistics, prices: Prices, precision: float, lev
             return
         if place == prices.end:
             cost = spent + prices.segment(last, place)[len(alive)]
-            kept = right + int(sample.right[place][alive].sum()) >= needed
+            kept = right + int(sample.scores[place][alive].sum()) >= needed
             best = min(best, cost) if kept else best
             return
         here = spent + prices.segment(last, place)[len(alive)]
-        confidence, answers = sample.confidence[place][alive], sample.right[place][alive]
+        confidence, answers = sample.confidence[place][alive], sample.scores[place][alive]
         for threshold in grid[place]:
             leaves = confidence >= threshold
             extend(place + 1, place, alive[~leaves], here, right + int(answers[leaves].sum()))

@@ -71,7 +71,9 @@ class Population:
     def first_exits(self, count: int) -> Population:
         """The same with that many exits; what comes behind them is the last stage."""
         whole, kept = self.statistics, [*range(count), self.exits]
-        fewer = replace(whole, exits=whole.exits[:count], confidence=whole.confidence[:count], right=whole.right[kept])
+        fewer = replace(
+            whole, exits=whole.exits[:count], confidence=whole.confidence[:count], scores=whole.scores[kept]
+        )
         return replace(self, statistics=fewer, matrix=_merged_behind(self.matrix, count))
 
     def choices(self, sample: ExitStatistics, prices: Prices, credits: tuple[float, ...], effort: Effort) -> Choices:
@@ -176,7 +178,7 @@ def _draw(population: Population, n: int, prices: Prices, whole: Prices, seed: i
     naive = choices.fastest(population.precision)
     naive_violated = everything.replay(naive.thresholds).precision < population.precision
 
-    ahead = Ahead(test, population.precision, population.level, n, search.n_right)
+    ahead = Ahead(test, population.precision, population.level, n, int(search.n_right))
     trials = run_sequence(candidates(choices, ahead), certify, test, population.precision, population.level)
     passed = [trial.candidate for trial in trials if trial.passed]
     thresholds = min(passed, key=lambda each: each.cost_ms).thresholds if passed else {}

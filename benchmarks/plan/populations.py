@@ -105,8 +105,8 @@ def _record(name: str, parts: Sequence[ExitStatistics]) -> None:
     arrays = {
         "exits": np.array(parts[0].exits),
         "confidence": np.concatenate([part.confidence for part in parts], axis=1),
-        "right": np.concatenate([part.right for part in parts], axis=1),
-        "full_right": np.concatenate([part.full_right for part in parts]),
+        "right": np.concatenate([part.scores for part in parts], axis=1),
+        "full_right": np.concatenate([part.full_scores for part in parts]),
     }
     FOLDER.mkdir(parents=True, exist_ok=True)
     np.savez_compressed(_file(name), allow_pickle=False, **arrays)

@@ -15,7 +15,6 @@ from etbac.planner.demands import TAIL, tail_ms
 from etbac.planner.prediction import chain_latency
 from etbac.planner.prices import Prices
 from etbac.planner.samples import SampleSet
-from etbac.planner.statistics import Replay
 from etbac.profiles.profiler import measure_chain
 from etbac.profiles.race import FEWEST_FOR_P99, Batch, random_batches
 from etbac.profiles.timer import WARM_UPS
@@ -73,7 +72,7 @@ def predicted(
     calls = list(itertools.chain.from_iterable(timed.values()))
     matrix = measure_chain(chain, MATRIX_SIZES, budget_s, target_error=0.0, apart=False, also=calls).matrix
     exits = np.concatenate([chain.run(batch.inputs).exit for batch in samples.batches(chain.manifest.max_batch)])
-    replay = Replay(0, 0, 0, 0, np.bincount(exits, minlength=len(chain.ids)))
+    shares = np.bincount(exits, minlength=len(chain.ids)) / len(exits)
     found = []
     for size, each in timed.items():
         measured = np.concatenate([one.milliseconds[WARM_UPS:] for one in each])
@@ -83,9 +82,9 @@ def predicted(
                 model=model,
                 batch=size,
                 batches=len(measured),
-                predicted_ms=chain_latency(matrix, size, replay.survivors / len(exits)),
+                predicted_ms=chain_latency(matrix, size, shares[::-1].cumsum()[::-1]),
                 measured_ms=float(measured.mean()),
-                predicted_p99_ms=tail_ms(Prices.exactly(matrix, size), replay, range(len(chain.exits))),
+                predicted_p99_ms=tail_ms(Prices.exactly(matrix, size), shares, range(len(chain.exits))),
                 measured_p99_ms=float(np.quantile(measured, TAIL)) if enough else None,
             )
         )

@@ -40,7 +40,9 @@ precision_option = click.option(
     help="The chain's metric ÷ the full model's that must be kept.",
 )
 metric_option = click.option(
-    "--metric", help="accuracy, or agreement, which needs no labels.  [default: the checkpoint's]"
+    "--metric",
+    help="accuracy, pckh, pixel-accuracy; f1, mcc, miou, pearson, which are shown by a bootstrap and not certified; "
+    "or agreement, which needs no labels.  [default: the checkpoint's]",
 )
 fast_at_option = click.option(
     "--batch-size", type=int, help="The batch size to be fast at.  [default: 16, or the chain's largest]"

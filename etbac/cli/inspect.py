@@ -237,7 +237,7 @@ def _plan_line(plan: Plan | None) -> str:
     if plan is None:
         return "plan: none"
     thresholds = ", ".join(f"{exit_id} at {threshold:.4g}" for exit_id, threshold in plan.thresholds.items())
-    certified = "certified" if plan.certified else f"not certified: {plan.reason}"
+    certified = "certified" if plan.certified else f"{'' if plan.estimate else 'not certified: '}{plan.reason}"
     return f"plan: exits {thresholds or 'none'}; precision {plan.precision:g}, {certified}"
 
 

@@ -117,7 +117,7 @@ def _sentences(made: Optimized) -> list[str]:
     search, certificate = plan.search, plan.certificate
     ratio = "–" if search["precision"] is None else f"{search['precision']:.4f}"
     if certificate is None:
-        certified = f"not certified: {plan.reason}"
+        certified = f"{'' if plan.estimate else 'not certified: '}{plan.reason}"
     else:
         certified = f"certified ≥ {plan.precision:g} at {100 * (1 - certificate['level']):.4g}% confidence"
         if certificate["reading"] > 1:

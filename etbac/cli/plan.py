@@ -131,19 +131,22 @@ def front_table(made: Plan) -> Table:
 
 def sentences(made: Plan) -> list[str]:
     """What is certified, or why nothing is; and where exits don't pay."""
+    from etbac.planner.words import amount, scored
+
     search, certificate = made.search, made.certificate
     ratio = "–" if search["precision"] is None else f"{search['precision']:.4f}"
     lines = [
         f"on the search set ({search['n']:,} samples): precision {ratio}, "
-        f"{search['harms']} lost, {search['repairs']} repaired"
+        f"{amount(search['harms'])} lost, {amount(search['repairs'])} repaired"
     ]
     if certificate is None:
-        lines.append(f"not certified: {made.reason}")
+        lines.append(f"{'' if made.estimate else 'not certified: '}{made.reason}")
     else:
+        units = "" if certificate["units"] is None else f" of {certificate['units']:,} units"
         lines.append(
             f"certified: precision ≥ {made.precision:g} at {100 * (1 - certificate['level']):.4g}% confidence "
-            f"({certificate['test']} test: of {certificate['samples']:,} samples, {certificate['n']:,} of them right "
-            f"by the full model, {certificate['harms']} are lost and {certificate['repairs']} repaired; reading "
+            f"({certificate['test']} test: of {certificate['samples']:,} samples{units}, {scored(certificate['n'])}, "
+            f"{amount(certificate['harms'])} are lost and {amount(certificate['repairs'])} repaired; reading "
             f"{certificate['reading']} of these data, whose readings all hold together at "
             f"{100 * (1 - certificate['levels_summed']):.4g}%)"
         )

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -90,10 +91,8 @@ def _decision_lines(decisions: Decisions) -> list[str]:
         f"decisions against plain torch: {agree:,} of {decisions.samples:,} test samples leave at the same exit; "
         f"{decisions.flips} flips{near}; the same answer for {decisions.predictions:.2%}"
     ]
-    if decisions.right:
-        accuracies = ", ".join(f"{name} {share:.4f}" for name, share in decisions.right.items())
-        ratio = decisions.right["chain"] / decisions.right["full model"]
-        lines.append(f"accuracy: {accuracies}; chain ÷ full model {ratio:.4f}")
+    if decisions.figures:
+        lines.append(f"{decisions.metric}: {_figures(decisions.figures, 'chain')}")
     return lines
 
 
@@ -103,6 +102,13 @@ def _engine_lines(cost: EnginesCost) -> list[str]:
         f"the output's scale, typical {cost.typical:.2g}; "
         f"{cost.flips:,} decision flips ({cost.flips / cost.samples:.2%})"
     ]
-    if cost.right:
-        lines.append("accuracy: " + ", ".join(f"{name} {share:.4f}" for name, share in cost.right.items()))
+    if cost.figures:
+        *_, chain = cost.figures
+        lines.append(f"{cost.metric}: {_figures(cost.figures, chain)}")
     return lines
+
+
+def _figures(figures: Mapping[str, float], chain: str) -> str:
+    """The metric of each, and the ratio, if the full model's is above 0."""
+    each, full = ", ".join(f"{name} {value:.4f}" for name, value in figures.items()), figures["full model"]
+    return each if full <= 0 else f"{each}; {chain} ÷ full model {figures[chain] / full:.4f}"

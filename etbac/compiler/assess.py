@@ -16,12 +16,12 @@ from etbac.errors import UsageError
 from etbac.frontend.torch_export import from_module
 from etbac.models.attach import ExitNetwork, attach_exits
 from etbac.models.data.parts import Subset
+from etbac.planner.candidate import Candidate
 from etbac.planner.choices import Choices
 from etbac.planner.demands import Demands
 from etbac.planner.plan import BATCH_SIZE
 from etbac.planner.prediction import rebuilt_latency
 from etbac.planner.prices import Prices
-from etbac.planner.search import Candidate
 from etbac.planner.statistics import ExitStatistics
 from etbac.profiles.matrix import Matrix
 from etbac.profiles.profiler import SHORT_BUDGET_S, profile
@@ -97,8 +97,8 @@ def assess(
     replay = statistics.replay(chosen.thresholds)
     used = [exit_id in chosen.thresholds for exit_id in statistics.exits]
     reach = replay.survivors / statistics.n
-    right = {0: float(statistics.full_right.mean())}
-    right.update(zip(statistics.exits, statistics.right[:-1].mean(axis=1).tolist(), strict=True))
+    right = {0: float(statistics.full_scores.mean())}
+    right.update(zip(statistics.exits, statistics.scores[:-1].mean(axis=1).tolist(), strict=True))
     return Assessment(
         places={spec.id: spec.module for spec in network.exits},
         accuracy=right,

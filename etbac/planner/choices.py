@@ -5,13 +5,15 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from functools import cached_property
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
+from etbac.planner.candidate import Candidate
 from etbac.planner.demands import Demands
 from etbac.planner.prices import Prices
-from etbac.planner.search import THOROUGH, Candidate, Effort, Search
+from etbac.planner.search import THOROUGH, Effort, Search
 from etbac.planner.statistics import ExitStatistics
 from etbac.profiles.matrix import Floats
 
@@ -66,23 +68,40 @@ class Choices:
 
     def keeps(self, precision: float) -> bool:
         """Whether some plan has that precision on the search set."""
-        most = int((1 - precision) * self.statistics.n_right)
-        return any(choice.candidate.net >= -most for choice in self.plans)
+        return any(self._kept(choice.candidate, precision) for choice in self.plans)
 
     def fastest(self, precision: float) -> Candidate:
         """The fastest plan with that precision on the search set; the one with the highest where none has it."""
-        most = int((1 - precision) * self.statistics.n_right)
-        kept = [choice for choice in self.plans if choice.candidate.net >= -most]
+        kept = [choice for choice in self.plans if self._kept(choice.candidate, precision)]
         if not kept:
             return max((choice.candidate for choice in self.plans), key=lambda each: (each.net, -each.cost_ms))
         found = min(kept, key=lambda choice: choice.candidate.cost_ms)
-        credit = found.search.credit
+        if self.statistics.parts is not None:
+            return self.between(found, lambda each: self._kept(each, precision))
+        credit, most = found.search.credit, self._may_lose(precision)
 
         def least(near: Candidate) -> float:
             """What the search takes off a plan's worth for exits and repairs is not taken off its precision."""
-            return -most - len(near.thresholds) - (1 - credit) * near.repairs
+            return -most - found.search.toll * len(near.thresholds) - (1 - credit) * near.repairs
 
-        return self.near(found, least, lambda each: each.net >= -most, MOST_TRIES)
+        return self.near(found, least, lambda each: self._kept(each, precision), MOST_TRIES)
+
+    def between(self, choice: Choice, kept: Callable[[Candidate], bool]) -> Candidate:
+        """As `near`, where what a plan must be worth to be kept is not known: halfway between what is and what is not,
+        again and again."""
+        search = choice.search
+        bolder = [search.worth(each) for each in search.front if each.cost_ms < choice.candidate.cost_ms]
+        if not bolder:
+            return choice.candidate
+        low, high = max(bolder), search.worth(choice.candidate)
+
+        def least(near: Candidate) -> float:
+            nonlocal low, high
+            worth = search.worth(near)
+            low, high = (low, min(high, worth)) if kept(near) else (max(low, worth), high)
+            return (low + high) / 2
+
+        return self.near(choice, least, kept, MOST_TRIES)
 
     def near(
         self, choice: Choice, least: Callable[[Candidate], float], kept: Callable[[Candidate], bool], tries: int
@@ -107,33 +126,38 @@ class Choices:
         """Those that meet the demands."""
         return [each for each in found if self.demands.met_by(each.thresholds)]
 
+    def _kept(self, candidate: Candidate, precision: float) -> bool:
+        """By the metric itself where that is no mean of scores."""
+        if self.statistics.parts is not None:
+            return self.statistics.pairs(candidate.thresholds).ratio >= precision
+        return candidate.net >= -self._may_lose(precision)
+
+    def _may_lose(self, precision: float) -> float:
+        lost = (1 - precision) * self.statistics.n_right
+        return int(lost) if self.statistics.is_right_or_wrong else lost
+
     @cached_property
     def _searches(self) -> list[Search]:
         return [search for credit in self._credits for search in self._with(credit)]
 
     def _with(self, credit: float) -> Iterator[Search]:
-        repaired = self.statistics.right & ~self.statistics.full_right
-        worth = credit * repaired.astype(np.float64) - self.statistics.harmful
-        memory = self.demands.memory
-        plain = Search(self.statistics, self._prices, worth, credit, effort=self._effort, memory=memory)
+        worth = credit * self.statistics.repaired.astype(np.float64) - self.statistics.harmful
+        plain = self._search(worth, credit, effort=self._effort)
         yield plain
         yield from self._narrower(plain.front, worth, credit)
 
     def _narrower(self, front: list[Candidate], worth: Floats, credit: float) -> Iterator[Search]:
-        memory = self.demands.memory
         if not all(self.demands.in_time(each.thresholds) for each in front):
             for most in FEWER_EXITS:
-                yield Search(self.statistics, self._prices, worth, credit, most_exits=most, memory=memory)
+                yield self._search(worth, credit, most_exits=most)
         below = np.unique(np.concatenate([self.demands.classes_below(each.thresholds) for each in front]))
         if below.size:
             for weight in WEIGHTS:
-                yield Search(
-                    self.statistics,
-                    self._prices,
-                    worth * self._weights(below, weight),
-                    credit,
-                    memory=self.demands.memory,
-                )
+                yield self._search(worth * self._weights(below, weight), credit)
+
+    def _search(self, worth: Floats, credit: float, **more: Any) -> Search:
+        statistics, memory = self.statistics, self.demands.memory
+        return Search(statistics, self._prices, worth, credit, statistics.grain, memory=memory, **more)
 
     def _weights(self, classes: npt.NDArray[np.int64], weight: float) -> Floats:
         own = self.statistics.classes

@@ -2,61 +2,96 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
 from etbac.errors import InputError
-from etbac.metrics import Metric, Prediction
+from etbac.metrics import Floats, Metric, Prediction, Scores
 from etbac.passes.gates import LEARNED_FIELD, GateWithMemory
+from etbac.planner.evidence import Parts
 from etbac.planner.samples import SampleSet
-from etbac.planner.statistics import Bools, ExitStatistics
+from etbac.planner.statistics import ExitStatistics
 from etbac.planner.subset import gates_with_memory
 from etbac.runtime.chain import Chain
 
 Progress = Callable[[int], None]
 
 
+@dataclass(frozen=True)
+class Judged:
+    """Of answers to n samples: their scores [..., n] and, where the metric has parts, these [..., n, k]."""
+
+    scores: Scores
+    parts: Floats | None
+
+    @staticmethod
+    def of(metric: Metric, prediction: Prediction, truth: Any) -> Judged:
+        parts = None if metric.parts is None else metric.parts(prediction, truth)
+        return Judged(metric.score(prediction, truth), parts)
+
+    @staticmethod
+    def stack(stages: Sequence[Judged]) -> Judged:
+        parts = [each.parts for each in stages if each.parts is not None]
+        return Judged(np.stack([each.scores for each in stages]), np.stack(parts) if parts else None)
+
+    @staticmethod
+    def join(batches: Sequence[Judged]) -> Judged:
+        parts = [each.parts for each in batches if each.parts is not None]
+        scores = np.concatenate([each.scores for each in batches], axis=-1)
+        return Judged(scores, np.concatenate(parts, axis=-2) if parts else None)
+
+
 def collect(chain: Chain, samples: SampleSet, metric: Metric, progress: Progress = lambda done: None) -> ExitStatistics:
-    """Confidence of every exit, and whether each stage and the full model are right.
+    """Confidence of every exit, and what each stage and the full model score.
 
     `progress` gets the samples done, for each of the `passes`.
     """
-    full_right = judge_full(chain, samples, metric, progress)
+    full = judge_full(chain, samples, metric, progress)
     confidence: list[npt.NDArray[np.float32]] = []
-    right: list[Bools] = []
+    judged: list[Judged] = []
     summaries: list[npt.NDArray[np.int64]] = []
     reader = next(iter(gates_with_memory(chain.manifest).values()), None)
     for batch in samples.batches(chain.engine_dir.manifest.max_batch):
         every = chain.run_all(batch.inputs)
         truth = batch.labels if metric.needs_labels else chain.full(batch.inputs)
         confidence.append(every.confidence[: len(chain.exits)])
-        right.append(np.stack([metric.right(_at(every.prediction, k), truth) for k in range(len(every.exit_ids))]))
+        stages = range(len(every.exit_ids))
+        judged.append(Judged.stack([Judged.of(metric, _at(every.prediction, k), truth) for k in stages]))
         if reader is not None:
             summaries.append(np.stack([_summary(reader, _at(every.prediction, k)) for k in range(len(chain.exits))]))
         progress(len(batch))
+    found = Judged.join(judged)
     return ExitStatistics(
         chain.exits,
         np.concatenate(confidence, axis=1),
-        np.concatenate(right, axis=1),
-        full_right,
+        found.scores,
+        full.scores,
         _classes(samples.labels),
         np.concatenate(summaries, axis=1) if summaries else None,
+        parts_of(metric, found.parts, full.parts),
+        samples.units,
     )
 
 
-def judge_full(chain: Chain, samples: SampleSet, metric: Metric, progress: Progress = lambda done: None) -> Bools:
-    """[n]: whether the full model is right; no exit is looked at."""
+def judge_full(chain: Chain, samples: SampleSet, metric: Metric, progress: Progress = lambda done: None) -> Judged:
+    """What the full model scores; no exit is looked at."""
     check_labels(samples, metric)
     if not metric.needs_labels:
-        return np.ones(len(samples), bool)
-    judged: list[Bools] = []
+        return Judged(np.ones(len(samples), bool), None)
+    judged: list[Judged] = []
     for batch in samples.batches(chain.engine_dir.manifest.max_batch):
-        judged.append(metric.right(chain.full(batch.inputs), batch.labels))
+        judged.append(Judged.of(metric, chain.full(batch.inputs), batch.labels))
         progress(len(batch))
-    return np.concatenate(judged)
+    return Judged.join(judged)
+
+
+def parts_of(metric: Metric, chain: Floats | None, full: Floats | None) -> Parts | None:
+    """None where the metric has none."""
+    return None if chain is None or full is None or metric.value is None else Parts(chain, full, metric.value)
 
 
 def passes(metric: Metric) -> int:

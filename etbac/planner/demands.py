@@ -11,17 +11,17 @@ import numpy.typing as npt
 
 from etbac.planner.memory import UNLIMITED, Memory
 from etbac.planner.prices import Prices
-from etbac.planner.statistics import ExitStatistics, Replay
+from etbac.planner.statistics import ExitStatistics
 
 DRAWS = 4_000
 TAIL = 0.99
 
 
-def tail_ms(prices: Prices, replay: Replay, used: Sequence[int]) -> float:
+def tail_ms(prices: Prices, shares: npt.NDArray[np.float64], used: Sequence[int]) -> float:
     """The 99th percentile over batches of random composition (`prices`: of one batch, `Prices.exactly`) whose segments
-    each take the time of a single run that was measured."""
+    each take the time of a single run that was measured; `shares` of all samples leave at each stage."""
     rng = np.random.default_rng(0)
-    leaving = rng.multinomial(prices.merged.shape[1] - 1, replay.shares, DRAWS)
+    leaving = rng.multinomial(prices.merged.shape[1] - 1, shares, DRAWS)
     survivors = leaving[:, ::-1].cumsum(axis=1)[:, ::-1]
     return float(np.quantile(prices.drawn(survivors, used, rng), TAIL))
 
@@ -47,7 +47,7 @@ class Demands:
     def tail_ms(self, thresholds: Mapping[int, float]) -> float:
         """The 99th percentile of a batch's latency, of a chain that is built with these exits alone."""
         used = [place for place, exit_id in enumerate(self.statistics.exits) if exit_id in thresholds]
-        return tail_ms(self.prices, self.statistics.replay(thresholds), used)
+        return tail_ms(self.prices, self.statistics.replay(thresholds).shares, used)
 
     def classes_below(self, thresholds: Mapping[int, float]) -> npt.NDArray[np.int64]:
         """The classes that have not the precision asked for."""
@@ -65,5 +65,5 @@ class Demands:
             return np.zeros(0, np.int64), np.zeros(0)
         pairs = statistics.pairs(thresholds)
         names, place = np.unique(statistics.classes, return_inverse=True)
-        full, chain = (np.bincount(place, each, len(names)) for each in (pairs.full_right, pairs.chain_right))
+        full, chain = (np.bincount(place, each, len(names)) for each in (pairs.full, pairs.chain))
         return names[full > 0], chain[full > 0] / full[full > 0]

@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
+import math
 from typing import Any
 
 from etbac.contract import FULL_MODEL_ID
+from etbac.planner.candidate import Candidate
 from etbac.planner.demands import TAIL, Demands, tail_ms
 from etbac.planner.goal import Goal
 from etbac.planner.prediction import chain_latency, rebuilt_latency
 from etbac.planner.prices import Prices
-from etbac.planner.search import Candidate
 from etbac.planner.static_cut import static_cut
 from etbac.planner.statistics import ExitStatistics
 from etbac.profiles.matrix import Matrix
@@ -29,7 +30,7 @@ def predicted(matrix: Matrix, batch: int, search: ExitStatistics, chosen: Candid
     return {
         size: {
             "chain_ms": chain_latency(matrix, size, reach),
-            "chain_p99_ms": tail_ms(Prices.exactly(matrix, size), replay, every),
+            "chain_p99_ms": tail_ms(Prices.exactly(matrix, size), replay.shares, every),
             "rebuilt_ms": rebuilt_latency(matrix, size, reach, used),
             "full_ms": matrix.full_at(size),
             "full_p99_ms": matrix.full_quantile(size, TAIL),
@@ -51,11 +52,11 @@ def of_search_set(search: ExitStatistics, chosen: Candidate) -> dict[str, Any]:
     return {
         "n": search.n,
         "n_right": search.n_right,
-        "harms": replay.harms,
-        "repairs": replay.repairs,
-        "precision": replay.precision if search.n_right else None,
-        "full": search.n_right / search.n,
-        "exits": {str(id_): float(right.mean()) for id_, right in zip(stages, search.right, strict=True)},
+        "harms": replay.pairs.harms,
+        "repairs": replay.pairs.repairs,
+        "precision": _or_none(replay.precision),
+        "full": replay.pairs.full_metric,
+        "exits": {str(exit_id): search.at(place).chain_metric for place, exit_id in enumerate(stages)},
         "shares": {str(id_): float(share) for id_, share in zip(stages, replay.shares, strict=True)},
     }
 
@@ -77,7 +78,7 @@ def demanded(demands: Demands, chosen: Candidate) -> dict[str, Any]:
 
 def on_front(candidate: Candidate, search: ExitStatistics) -> dict[str, Any]:
     return {
-        "precision": 1 + candidate.net / search.n_right if search.n_right else None,
+        "precision": _or_none(search.pairs(candidate.thresholds).ratio),
         "predicted_ms": candidate.cost_ms,
         "thresholds": {str(exit_id): threshold for exit_id, threshold in candidate.thresholds.items()},
     }
@@ -90,3 +91,7 @@ def best_static_cut(matrix: Matrix, batch: int, search: ExitStatistics, goal: Go
         return None
     predicted = {str(size): cut.latency(matrix, size) for size in sizes(matrix, batch)}
     return {"exit_id": cut.exit_id, "precision": cut.precision, "predicted": predicted}
+
+
+def _or_none(ratio: float) -> float | None:
+    return None if math.isnan(ratio) else ratio

@@ -14,23 +14,23 @@ from etbac.engine_dir import write_plan
 from etbac.errors import EtbacError, UsageError
 from etbac.metrics import metric as find_metric
 from etbac.planner import figures
-from etbac.planner.certify import certify, next_level, not_likely
+from etbac.planner.candidate import Candidate
+from etbac.planner.certify import certify, next_level
 from etbac.planner.chance import Ahead
 from etbac.planner.choices import Choices
 from etbac.planner.collect import check_labels, passes
 from etbac.planner.demands import TAIL, Demands
-from etbac.planner.evidence import find_test
-from etbac.planner.goal import Goal
+from etbac.planner.goal import Goal, check_test
 from etbac.planner.guarantee import check_delta, check_precision
 from etbac.planner.memory import UNLIMITED, Memory
 from etbac.planner.prediction import chain_latency
 from etbac.planner.prices import Prices
 from etbac.planner.recorded import collect_once
 from etbac.planner.samples import SampleSet, load_search_and_certify
-from etbac.planner.search import Candidate
 from etbac.planner.sequence import candidates
 from etbac.planner.statistics import ExitStatistics
 from etbac.planner.subset import Gates, best_subset, gates_with_memory, keep, recomputes
+from etbac.planner.words import not_likely
 from etbac.profiles.matrix import Matrix
 from etbac.profiles.pieces import head_bytes
 from etbac.profiles.profiler import find_or_make
@@ -75,19 +75,23 @@ def plan(
 
     The chain is made fast at `batch_size` (16, or the chain's largest if that is less); what is certified, at level
     `delta`, is that its metric is at least `precision` times the full model's. `data`: an .npz file (inputs by name,
-    `labels`), split in halves by `seed`, or the folder of the checkpoint's data set; by default where the checkpoint
-    recorded it. `metric`: by default the checkpoint's. `test`: "betting", which counts what the chain repairs, or
-    "exact", which counts losses alone. `max_latency`: what the 99th percentile of a batch's predicted latency may be,
-    in milliseconds; by default the full model's, from batches of 8 on, if there is such a plan. `min_class_precision`:
-    what the precision must be on every class of the search set. `max_head_memory`: what the weights of the heads of
-    the plan's exits may take, in millions of bytes, of a chain that is built with these alone. `thresholds`: by exit
-    id, the one plan to certify, as of a chain that this one was rebuilt from. `counted_in`: the engine directory where
-    readings of the certify set are counted, if it is another. `backend`, `dtype`, `trust`: which engines, see `load`.
+    `labels`, and `units` where several samples are of one), split in halves by `seed`, or the folder of the
+    checkpoint's data set; by default where the checkpoint recorded it. `metric`: by default the checkpoint's. `test`:
+    "betting", which counts what the chain repairs, or "exact", which counts losses alone. `max_latency`: what the 99th
+    percentile of a batch's predicted latency may be, in milliseconds; by default the full model's, from batches of 8
+    on, if there is such a plan. `min_class_precision`: what the precision must be on every class of the search set.
+    `max_head_memory`: what the weights of the heads of the plan's exits may take, in millions of bytes, of a chain that
+    is built with these alone. `thresholds`: by exit id, the one plan to certify, as of a chain that this one was
+    rebuilt from. `counted_in`: the engine directory where readings of the certify set are counted, if it is another.
+    `backend`, `dtype`, `trust`: which engines, see `load`.
 
-    Raises EtbacError, and changes nothing, where the precision cannot be certified; with `uncertified` the search
-    set's plan is put in force instead, marked and with the reason. Without `read` it is only
-    returned: the certify set is not looked at, and the plan in force stays. It is then of the exits that are best to
-    build, also where gates read earlier exits' predictions, which a chain that is built has all to keep.
+    A metric that is no mean of scores (F1, mIoU, …) cannot be certified: a plan whose ratio has a lower bound, by a
+    paired bootstrap, of that precision is put in force all the same, marked and with the reason.
+
+    Raises EtbacError, and changes nothing, where the precision cannot be certified, or shown so; with `uncertified` the
+    search set's plan is put in force instead, marked and with the reason. Without `read` it is only returned: the
+    certify set is not looked at, and the plan in force stays. It is then of the exits that are best to build, also
+    where gates read earlier exits' predictions, which a chain that is built has all to keep.
     """
     check_precision(precision)
     check_delta(delta)
@@ -99,7 +103,7 @@ def plan(
     with load(engine_dir, backend, dtype, trust) as chain:
         if chain.note:
             note(chain.note)
-        goal = Goal(asked or find_metric(chain.manifest.metric), find_test(test), precision, delta)
+        goal = Goal.of(asked or find_metric(chain.manifest.metric), test, precision, delta)
         batch = _batch_size(batch_size, chain.manifest.max_batch)
         search_set, certify_set = load_search_and_certify(chain.engine_dir, data, seed, note)
         check_labels(search_set, goal.metric)
@@ -107,6 +111,7 @@ def plan(
         profile = find_or_make(chain, note, search_set.length)
         whole = passes(goal.metric) * len(search_set)
         search = collect_once(chain, search_set, goal.metric, progress=bar("search set", whole))
+        check_test(goal, search)
         memory = UNLIMITED if max_head_memory is None else Memory(head_bytes(chain), round(max_head_memory * MEGA))
         matrix = profile.matrix_at(search_set.length)
         if batch > (last := matrix.batch_sizes[-1]):
@@ -127,7 +132,7 @@ def plan(
         if read:
             sequence = candidates(choices, ahead) if carried is None else (carried,)
             outcome = _certified(chain, certify_set, goal, sequence, bar, book, partial(not_likely, ahead, choices))
-        if outcome.reason is not None and read and not uncertified:
+        if outcome.reason is not None and outcome.candidate is None and read and not uncertified:
             raise EtbacError(outcome.reason)
         chosen = outcome.candidate or carried or choices.fastest(precision)
         made = Plan(
@@ -137,6 +142,7 @@ def plan(
             certified=outcome.certificate is not None,
             reason=outcome.reason,
             certificate=outcome.certificate,
+            estimate=outcome.estimate,
             predicted=figures.predicted(matrix, batch, search, chosen),
             padding=figures.padding(matrix),
             search={
@@ -158,10 +164,12 @@ def plan(
 
 @dataclass(frozen=True)
 class _Outcome:
-    """A certified candidate with its certificate, or the reason why there is none."""
+    """A candidate that passed its test, with its certificate, or with its estimate and the reason why that is none; or
+    the reason why none passed."""
 
     candidate: Candidate | None = None
     certificate: Mapping[str, Any] | None = None
+    estimate: Mapping[str, Any] | None = None
     reason: str | None = None
 
 
@@ -259,13 +267,13 @@ def _carried(search: ExitStatistics, matrix: Matrix, batch: int, thresholds: Map
         raise UsageError(f"a threshold is given for exit {min(unknown)}, which this chain has not")
     replay = search.replay(thresholds)
     cost_ms = chain_latency(matrix, batch, replay.survivors / search.n)
-    return Candidate(dict(thresholds), cost_ms, replay.harms, replay.repairs)
+    return Candidate(dict(thresholds), cost_ms, replay.pairs.harms, replay.pairs.repairs, replay.pairs.grain)
 
 
 def _ahead(book: Path, samples: SampleSet, goal: Goal, search: ExitStatistics) -> Ahead:
     """The test to come; of the set that it will read nothing is known but its size."""
-    level = next_level(book, samples, goal.delta)
-    return Ahead(goal.test, goal.precision, level, len(samples), round(len(samples) * search.n_right / search.n))
+    level, n = next_level(book, samples, goal.delta), samples.independent
+    return Ahead(goal.test, goal.precision, level, n, round(n * search.n_right / search.n))
 
 
 def _certified(
@@ -283,7 +291,9 @@ def _certified(
     done = certify(chain, samples, goal, sequence, bar("certify set", passes(goal.metric) * len(samples)), book)
     if done.winner is None:
         return _Outcome(reason=f"{done.failure}. Ask for a lower --precision, or add data with --data")
-    return _Outcome(done.winner.candidate, done.certificate(done.winner, chain))
+    if goal.metric.is_mean:
+        return _Outcome(done.winner.candidate, done.certificate(done.winner, chain))
+    return _Outcome(done.winner.candidate, None, done.estimate(done.winner), done.estimated(done.winner))
 
 
 def _batch_size(asked: int | None, largest: int) -> int:

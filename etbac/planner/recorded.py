@@ -8,6 +8,7 @@ from __future__ import annotations
 import hashlib
 import io
 import json
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -16,13 +17,13 @@ import numpy.typing as npt
 from etbac.engine_dir import write_statistics
 from etbac.errors import EngineDirError
 from etbac.metrics import Metric
-from etbac.planner.collect import Progress, collect
+from etbac.planner.collect import Progress, collect, parts_of
 from etbac.planner.samples import SampleSet
 from etbac.planner.statistics import ExitStatistics
 from etbac.runtime.certificate import made_with
 from etbac.runtime.chain import Chain
 
-FORMAT = 2
+FORMAT = 3
 OPTIONAL = ("classes", "summaries")
 
 
@@ -34,7 +35,7 @@ def collect_once(
     One set's statistics are kept for each backend, device and dtype. What is damaged is collected again.
     """
     key = _key(chain, samples, metric)
-    found = _read(chain, key)
+    found = _read(chain, key, metric, samples)
     if found is not None:
         return found
     collected = collect(chain, samples, metric, progress)
@@ -59,13 +60,14 @@ def _key(chain: Chain, samples: SampleSet, metric: Metric) -> str:
     return hashlib.sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest()
 
 
-def _read(chain: Chain, key: str) -> ExitStatistics | None:
+def _read(chain: Chain, key: str, metric: Metric, samples: SampleSet) -> ExitStatistics | None:
     file = chain.engine_dir.find(f"statistics/{_name(chain)}", ".npz")
     if file is None:
         return None
     try:
         with np.load(chain.engine_dir.check(file), allow_pickle=False) as arrays:
-            return _from_arrays(chain.exits, arrays) if str(arrays["key"]) == key else None
+            found = _from_arrays(chain.exits, arrays, metric) if str(arrays["key"]) == key else None
+            return None if found is None else replace(found, units=samples.units)
     except (EngineDirError, KeyError, ValueError, OSError):
         return None
 
@@ -74,9 +76,11 @@ def _to_bytes(statistics: ExitStatistics, key: str) -> bytes:
     arrays: dict[str, npt.NDArray[Any]] = {
         "key": np.array(key),
         "confidence": statistics.confidence,
-        "right": statistics.right,
-        "full_right": statistics.full_right,
+        "scores": statistics.scores,
+        "full_scores": statistics.full_scores,
     }
+    if statistics.parts is not None:
+        arrays |= {"parts": statistics.parts.chain, "full_parts": statistics.parts.full}
     for name in OPTIONAL:
         if (values := getattr(statistics, name)) is not None:
             arrays[name] = values
@@ -85,6 +89,7 @@ def _to_bytes(statistics: ExitStatistics, key: str) -> bytes:
     return file.getvalue()
 
 
-def _from_arrays(exits: tuple[int, ...], arrays: Any) -> ExitStatistics:
+def _from_arrays(exits: tuple[int, ...], arrays: Any, metric: Metric) -> ExitStatistics:
     others = {name: arrays[name] for name in OPTIONAL if name in arrays}
-    return ExitStatistics(exits, arrays["confidence"], arrays["right"], arrays["full_right"], **others)
+    parts = None if metric.parts is None else parts_of(metric, arrays["parts"], arrays["full_parts"])
+    return ExitStatistics(exits, arrays["confidence"], arrays["scores"], arrays["full_scores"], parts=parts, **others)

@@ -20,14 +20,15 @@ if TYPE_CHECKING:
     from etbac.models.checkpoint import Checkpoint
 
 Array = npt.NDArray[Any]
-LABELS = "labels"
+LABELS, UNITS = "labels", "units"
 
 
 @dataclass(frozen=True)
 class SampleSet:
-    """Inputs as the model takes them, by name, one label a sample (None: there are none), and the classes' names.
+    """Inputs as the model takes them, by name, targets, rows on axis 0 (None: there are none), and the classes' names.
 
-    `part_of`: the `sha256` of the set that this one was drawn from at random.
+    `part_of`: the `sha256` of the set that this one was drawn from at random. `units`, int64 [n]: which samples are of
+    one independent unit (a prompt, a patient, a picture and its copies); None: each is its own.
     """
 
     specs: tuple[TensorSpec, ...]
@@ -35,6 +36,7 @@ class SampleSet:
     labels: Array | None
     class_names: tuple[str, ...] = ()
     part_of: str | None = None
+    units: npt.NDArray[np.int64] | None = None
 
     def __len__(self) -> int:
         spec = _batched(self.specs)
@@ -44,6 +46,16 @@ class SampleSet:
     def length(self) -> int | None:
         """See `length_of`."""
         return length_of(self.specs, self.inputs)
+
+    @property
+    def unit_of(self) -> npt.NDArray[np.int64]:
+        """[n]: each sample's unit, numbered from 0."""
+        return np.arange(len(self)) if self.units is None else np.unique(self.units, return_inverse=True)[1]
+
+    @property
+    def independent(self) -> int:
+        """How many samples, or units."""
+        return int(self.unit_of.max(initial=-1)) + 1
 
     @property
     def sha256(self) -> str:
@@ -63,8 +75,8 @@ class SampleSet:
     def take(self, rows: npt.NDArray[np.intp] | slice) -> SampleSet:
         """Those samples; inputs without a batch go along whole."""
         inputs = {spec.name: _rows(self.inputs[spec.name], spec.batch_axis, rows) for spec in self.specs}
-        labels = None if self.labels is None else self.labels[rows]
-        return SampleSet(self.specs, inputs, labels, self.class_names, self.part_of)
+        labels, units = (None if each is None else each[rows] for each in (self.labels, self.units))
+        return SampleSet(self.specs, inputs, labels, self.class_names, self.part_of, units)
 
     def batches(self, size: int) -> Iterator[SampleSet]:
         for start in range(0, len(self), size):
@@ -97,21 +109,25 @@ def load_recorded(engine_dir: EngineDir, folder: Path | None, names: Sequence[st
     from etbac.models import checkpoint as checkpoints
 
     sets = [checkpoints.load_set(checkpoint, name, folder) for name in names]
-    return [SampleSet(engine_dir.manifest.inputs, each.inputs, each.labels, each.class_names) for each in sets]
+    specs = engine_dir.manifest.inputs
+    return [SampleSet(specs, each.inputs, each.labels, each.class_names, None, each.units) for each in sets]
 
 
 def split(samples: SampleSet, seed: int) -> tuple[SampleSet, SampleSet]:
-    """Two disjoint halves, drawn by `seed`."""
-    if len(samples) < 2:
-        raise InputError(f"{len(samples)} sample cannot be split into a search and a certify set; give more data")
-    order = np.random.default_rng(seed).permutation(len(samples))
-    middle = len(order) // 2
+    """Two disjoint halves, drawn by `seed`; samples of one unit stay together."""
+    count = samples.independent
+    if count < 2:
+        what = "sample" if samples.units is None else "unit of samples"
+        raise InputError(f"{count} {what} cannot be split into a search and a certify set; give more data")
+    order = np.random.default_rng(seed).permutation(count)
+    first = np.isin(samples.unit_of, order[: count // 2])
     whole = replace(samples, part_of=samples.sha256)
-    return whole.take(np.sort(order[:middle])), whole.take(np.sort(order[middle:]))
+    return whole.take(np.flatnonzero(first)), whole.take(np.flatnonzero(~first))
 
 
 def read_npz(path: Path, specs: tuple[TensorSpec, ...]) -> SampleSet:
-    """An .npz file with one array for each input of the model, by name, and `labels` where the metric needs them."""
+    """An .npz file with one array for each input of the model, by name, `labels` where the metric needs them, and
+    `units` where several samples are of one."""
     try:
         with np.load(path, allow_pickle=False) as file:
             arrays = dict(file)
@@ -123,9 +139,12 @@ def read_npz(path: Path, specs: tuple[TensorSpec, ...]) -> SampleSet:
             f"--data {path} has no array {missing[0]!r}; it holds {', '.join(arrays) or 'nothing'}, and the "
             f"model takes {', '.join(wanted)}"
         )
-    samples = SampleSet(specs, {name: arrays[name] for name in wanted}, arrays.get(LABELS))
+    units = None if UNITS in wanted else arrays.get(UNITS)
+    samples = SampleSet(specs, {name: arrays[name] for name in wanted}, arrays.get(LABELS), units=units)
     if samples.labels is not None and samples.labels.shape[:1] != (len(samples),):
         raise InputError(f"--data {path} has {len(samples)} samples, but labels of shape {list(samples.labels.shape)}")
+    if units is not None and units.shape != (len(samples),):
+        raise InputError(f"--data {path} has {len(samples)} samples, but units of shape {list(units.shape)}")
     return samples
 
 

@@ -11,7 +11,7 @@ stands still, used exits are swapped for others. The prices' path is walked in b
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from functools import cached_property
 from itertools import accumulate, combinations
@@ -20,9 +20,11 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from etbac.planner.candidate import Candidate
+from etbac.planner.evidence import Bools
 from etbac.planner.memory import UNLIMITED, Memory
 from etbac.planner.prices import Prices
-from etbac.planner.statistics import Bools, ExitStatistics
+from etbac.planner.statistics import ExitStatistics
 from etbac.profiles.matrix import Floats
 
 Limits = npt.NDArray[np.float32]
@@ -50,26 +52,6 @@ class Effort:
 
 THOROUGH = Effort()
 QUICK = Effort(prices=10, coarse=1_000, back=False, swaps=False, pairs=False)
-
-
-@dataclass(frozen=True)
-class Candidate:
-    """Thresholds by exit id, the expected cost of a batch in milliseconds, and what the search set says of them."""
-
-    thresholds: Mapping[int, float]
-    cost_ms: float
-    harms: int
-    repairs: int
-
-    @property
-    def blocks(self) -> int:
-        """Harms, and one for each threshold: see `chance`."""
-        return self.harms + len(self.thresholds)
-
-    @property
-    def net(self) -> int:
-        """Right answers more than the full model's."""
-        return self.repairs - self.harms
 
 
 @dataclass(frozen=True)
@@ -106,8 +88,8 @@ class _Scan:
 class Search:
     """The plans of one search set.
 
-    `worth` [stages, n] is what a sample is worth where it leaves (`credit` is what that is for a repair; a harm is -1);
-    `toll` is taken off for every exit used; at most `most_exits` are, and no more than fit into `memory`.
+    `worth` [stages, n] is what a sample is worth where it leaves (`credit` is what that is for a whole repair; such a
+    harm is -1); `toll` is taken off for every exit used; at most `most_exits` are, and no more than fit into `memory`.
     """
 
     def __init__(
@@ -121,8 +103,8 @@ class Search:
         effort: Effort = THOROUGH,
         memory: Memory = UNLIMITED,
     ) -> None:
-        self.statistics, self.credit = statistics, credit
-        self._prices, self._toll, self._effort, self._memory = prices, toll, effort, memory
+        self.statistics, self.credit, self.toll = statistics, credit, toll
+        self._prices, self._effort, self._memory = prices, effort, memory
         self._worth = worth.astype(np.float64)
         self._exits = len(statistics.exits)
         self._most = self._exits if most_exits is None else most_exits
@@ -141,6 +123,10 @@ class Search:
     def nothing(self) -> Candidate:
         """The plan that uses no exit."""
         return self._candidate(self._nothing())
+
+    def worth(self, candidate: Candidate) -> float:
+        """What the search takes it to be worth, all classes weighing alike."""
+        return self.credit * candidate.repairs - candidate.harms - self.toll * len(candidate.thresholds)
 
     def cheapest(self, least: float) -> Candidate | None:
         """The cheapest plan that is worth `least`; None where there is none."""
@@ -193,7 +179,7 @@ class Search:
     def _thinned(self) -> Search:
         n, some = self.statistics.n, self._effort.coarse
         rows = np.random.default_rng(0).permutation(n)[:some]
-        prices, toll = self._prices.at(np.linspace(0, n, some + 1).round().astype(int)), self._toll * some / n
+        prices, toll = self._prices.at(np.linspace(0, n, some + 1).round().astype(int)), self.toll * some / n
         some_of, worth = self.statistics.take(rows), self._worth[:, rows]
         return Search(some_of, prices, worth, self.credit, toll, self._most, self._effort, self._memory)
 
@@ -311,8 +297,8 @@ class Search:
         out = self._leaves_at(state.limits, later)[samples]
         now = self._worth[place][samples]
         stay = self._worth[out, samples]
-        worth = worth_before - self._toll * len(later) + stay.sum() + _from_zero(now - stay)
-        worth[1:] -= self._toll
+        worth = worth_before - self.toll * len(later) + stay.sum() + _from_zero(now - stay)
+        worth[1:] -= self.toll
         ordered = self.statistics.confidence[place][samples]
         exits = [self.statistics.exits[each] for each in (*before, place, *later)]
         one_too_many = len(exits) > self._most or not self._memory.holds(exits)
@@ -341,7 +327,7 @@ class Search:
         for place in before.tolist():
             cost += float(self._segment(at, place)[there.sum()])
             fires = there & (self.statistics.confidence[place] >= limits[place])
-            worth += float(self._worth[place, fires].sum()) - self._toll
+            worth += float(self._worth[place, fires].sum()) - self.toll
             there, at = there & ~fires, place
         return there, cost, worth
 
@@ -360,8 +346,8 @@ class Search:
     def _candidate(self, state: _State) -> Candidate:
         used = np.flatnonzero(state.limits < UNUSED)
         thresholds = {self.statistics.exits[place]: float(state.limits[place]) for place in used}
-        replay = self.statistics.replay(thresholds)
-        return Candidate(thresholds, state.cost, replay.harms, replay.repairs)
+        pairs = self.statistics.pairs(thresholds)
+        return Candidate(thresholds, state.cost, pairs.harms, pairs.repairs, pairs.grain)
 
 
 def _cuts(ordered: npt.NDArray[np.float32], worth: Floats) -> npt.NDArray[np.intp]:

@@ -6,10 +6,11 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 
-from etbac.planner.chance import Ahead, chance
-from etbac.planner.choices import Choices
+from etbac.planner.bootstrap import BootstrapTest
+from etbac.planner.candidate import Candidate
+from etbac.planner.chance import Ahead, chance, chance_by_bootstrap
+from etbac.planner.choices import Choice, Choices
 from etbac.planner.evidence import Pairs, PrecisionTest
-from etbac.planner.search import Candidate
 from etbac.planner.statistics import ExitStatistics
 
 PASS_PROBABILITIES = (0.99, 0.9, 0.7, 0.5, 0.3, 0.15)
@@ -37,11 +38,12 @@ class Trial:
 @lru_cache(maxsize=4)
 def candidates(choices: Choices, ahead: Ahead) -> tuple[Candidate, ...]:
     """The cheapest plan for each of `PASS_PROBABILITIES`, the most cautious first; none if none is likely to pass."""
+    odds = [(choice, _odds(choices, ahead, choice.candidate)) for choice in choices.plans]
     chosen: list[Candidate] = []
     for probability in PASS_PROBABILITIES:
         if probability < EVEN and not chosen:
             break
-        found = _likely(choices, ahead, probability)
+        found = _likely(choices, ahead, [choice for choice, chance_ in odds if chance_ >= probability], probability)
         if found is not None and not (chosen and found.cost_ms >= chosen[-1].cost_ms):
             chosen.append(found)
     return tuple(chosen)
@@ -57,7 +59,7 @@ def run_sequence(
     """
     trials: list[Trial] = []
     for candidate in sequence:
-        pairs = certify.pairs(candidate.thresholds)
+        pairs = certify.pairs(candidate.thresholds).by_unit()
         p_value = test.p_value(pairs, precision)
         trials.append(Trial(candidate, pairs, p_value, p_value <= level))
         if not trials[-1].passed:
@@ -65,30 +67,39 @@ def run_sequence(
     return trials
 
 
-def _likely(choices: Choices, ahead: Ahead, probability: float) -> Candidate | None:
-    """The cheapest plan that passes with that probability: one that was found, or one between two of them."""
-    likely = [choice for choice in choices.plans if _odds(choices, ahead, choice.candidate) >= probability]
+def _likely(choices: Choices, ahead: Ahead, likely: Sequence[Choice], probability: float) -> Candidate | None:
+    """The cheapest plan that passes with that probability: one of those that do, or one between two of them."""
     if not likely:
         return None
     found = min(likely, key=lambda choice: choice.candidate.cost_ms)
 
-    def least(near: Candidate) -> float:
-        return found.search.credit * near.repairs - _budget(choices, ahead, near.repairs, probability)
+    def kept(near: Candidate) -> bool:
+        return _odds(choices, ahead, near) >= probability
 
-    return choices.near(found, least, lambda each: _odds(choices, ahead, each) >= probability, TRIES)
+    def least(near: Candidate) -> float:
+        return found.search.credit * near.repairs - near.grain * _budget(choices, ahead, near, probability)
+
+    if isinstance(ahead.test, BootstrapTest):
+        return choices.between(found, kept)
+    return choices.near(found, least, kept, TRIES)
 
 
 def _odds(choices: Choices, ahead: Ahead, candidate: Candidate) -> float:
-    search = choices.statistics
-    return chance(ahead, candidate.blocks, candidate.repairs, search.n, search.n_right)
+    if isinstance(ahead.test, BootstrapTest):
+        return chance_by_bootstrap(ahead, choices.statistics.pairs(candidate.thresholds))
+    return _chance(choices, ahead, candidate, candidate.blocks)
 
 
-def _budget(choices: Choices, ahead: Ahead, repairs: int, probability: float) -> int:
-    """The most blocks with which a plan with so many repairs passes with that probability."""
-    search = choices.statistics
-    low, high = 0, search.n_right + 1
+def _budget(choices: Choices, ahead: Ahead, candidate: Candidate, probability: float) -> int:
+    """The most blocks with which a plan with as many repairs passes with that probability."""
+    low, high = 0, round(choices.statistics.n_right) + 1
     while high - low > 1:
         middle = (low + high) // 2
-        enough = chance(ahead, middle, repairs, search.n, search.n_right) >= probability
+        enough = _chance(choices, ahead, candidate, middle) >= probability
         low, high = (middle, high) if enough else (low, middle)
     return low
+
+
+def _chance(choices: Choices, ahead: Ahead, candidate: Candidate, blocks: float) -> float:
+    search, grain = choices.statistics, candidate.grain
+    return chance(ahead, blocks, candidate.repairs / grain, search.n, search.n_right, grain)

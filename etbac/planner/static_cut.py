@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from etbac.planner.evidence import Pairs, PrecisionTest
+from etbac.planner.evidence import PrecisionTest
 from etbac.planner.prices import Prices
 from etbac.planner.statistics import ExitStatistics
 from etbac.profiles.matrix import Matrix
@@ -12,12 +12,10 @@ from etbac.profiles.matrix import Matrix
 
 @dataclass(frozen=True)
 class StaticCut:
-    """Everybody leaves at `exit_id`. `precision` and `harms` are of the samples that chose it."""
+    """Everybody leaves at `exit_id`; `precision` is of the samples that chose it."""
 
     exit_id: int
     precision: float
-    harms: int
-    n_right: int
 
     def latency(self, matrix: Matrix, batch: int) -> float:
         """Predicted milliseconds of a batch: all stages up to the exit, less the heads between if they are known."""
@@ -30,9 +28,8 @@ def static_cut(statistics: ExitStatistics, precision: float, delta: float, test:
     Each exit is tested as if it were the only one, on the samples that choose it: that favours the cut. None where not
     one passes.
     """
-    n_right = statistics.n_right
     for place, exit_id in enumerate(statistics.exits):
-        pairs = Pairs(statistics.right[place], statistics.full_right)
-        if n_right and test.p_value(pairs, precision) <= delta:
-            return StaticCut(exit_id, int(pairs.chain_right.sum()) / n_right, pairs.harms, n_right)
+        pairs = statistics.at(place)
+        if pairs.n_right and test.p_value(pairs.by_unit(), precision) <= delta:
+            return StaticCut(exit_id, pairs.ratio)
     return None

@@ -9,6 +9,7 @@ faster, until there is none (backward elimination).
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
+from dataclasses import replace
 
 import numpy as np
 
@@ -46,8 +47,15 @@ def keep(statistics: ExitStatistics, exits: tuple[int, ...], gates: Gates) -> Ex
     for row, exit_id in enumerate(exits):
         if exit_id in gates:
             confidence[row] = gates[exit_id].recomputed(summaries[places[: row + 1]])
-    right = statistics.right[[*places, -1]]
-    return ExitStatistics(exits, confidence, right, statistics.full_right, statistics.classes, summaries[places])
+    stages, parts = [*places, -1], statistics.parts
+    return replace(
+        statistics,
+        exits=exits,
+        confidence=confidence,
+        scores=statistics.scores[stages],
+        summaries=summaries[places],
+        parts=None if parts is None else replace(parts, chain=parts.chain[stages]),
+    )
 
 
 def recomputes(statistics: ExitStatistics, gates: Gates) -> bool:

@@ -6,6 +6,7 @@ import math
 from collections.abc import Iterator
 from typing import Any
 
+from etbac.planner.words import amount, scored
 from etbac.report.collect import Figures
 from etbac.report.html import Html, element
 
@@ -15,6 +16,8 @@ def about(figures: Figures) -> Iterator[str | Html]:
     plan, standing = figures.plan, figures.standing
     if not standing.certified:
         yield element("p", f"Nothing is certified of this chain as it runs here: {standing.reason}.", class_="warn")
+    if plan is not None and plan.estimate is not None:
+        yield _estimate(plan.estimate)
     if plan is None or plan.certificate is None:
         return
     found = plan.certificate
@@ -24,10 +27,9 @@ def about(figures: Figures) -> Iterator[str | Html]:
         f"probability of at most {found['level']:.4g}."
     )
     yield (
-        f"Evidence: of {found['samples']:,} samples of the certify set the full model gets {found['n']:,} right; of "
-        f"these the chain loses {found['harms']:,}, and it repairs {found['repairs']:,} others. The {found['test']} "
-        f"test gives p = {found['p_value']:.2g}, and would certify up to {ratio(found['best_precision'])}. "
-        f"{_others(found)}"
+        f"Evidence: of {found['samples']:,} samples of the certify set{_units(found)}, {scored(found['n'])}, the chain "
+        f"loses {amount(found['harms'])} and repairs {amount(found['repairs'])}. The {found['test']} test gives "
+        f"p = {found['p_value']:.2g}, and would certify up to {ratio(found['best_precision'])}. {_others(found)}"
     )
     yield (
         f"This was reading {found['reading']} of these data, however they are split; all readings hold together at "
@@ -40,6 +42,20 @@ def about(figures: Figures) -> Iterator[str | Html]:
         "The claim is of the mean over all samples, not of each class, and not of a single answer.",
     )
     yield Html("<p>It holds as long as</p>" + element("ul", *(element("li", each) for each in premises)))
+
+
+def _estimate(found: Any) -> str:
+    return (
+        f"On {found['samples']:,} samples of the certify set{_units(found)} the chain's {found['metric']} was "
+        f"{ratio(found['ratio'])} of the full model's. Of {found['resamples']:,} paired bootstrap draws from these "
+        f"{100 * (1 - found['level']):.4g}% have at least {ratio(found['best_precision'])}: that bound is right for "
+        "very many samples, and certifies nothing of a given number."
+    )
+
+
+def _units(found: Any) -> str:
+    """Where several samples are of one, which then count alike."""
+    return "" if found.get("units") is None else f", {found['units']:,} units that count alike"
 
 
 def ratio(precision: float | None) -> str:

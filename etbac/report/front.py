@@ -21,15 +21,15 @@ class Point:
 
 def front(plan: Plan) -> list[Point]:
     """The search set's, from the most cautious to the boldest, then the tested ones; empty where none were."""
-    certificate = plan.certificate or {}
+    tested = plan.certificate or plan.estimate or {}
     points = [
         Point(row["predicted_ms"], row["precision"], SEARCHED)
         for row in plan.search.get("front", ())
         if row["precision"] is not None
     ]
-    for trial in certificate.get("sequence", ()):
+    for trial in tested.get("sequence", ()):
         thresholds = {int(exit_id): threshold for exit_id, threshold in trial["thresholds"].items()}
-        kept = 1 + (trial["repairs"] - trial["harms"]) / certificate["n"]
         fate = PASSED if trial["passed"] else FAILED
+        kept = trial["ratio"] if "ratio" in trial else 1 + (trial["repairs"] - trial["harms"]) / tested["n"]
         points.append(Point(trial["predicted_ms"], kept, CHOSEN if thresholds == dict(plan.thresholds) else fate))
     return points

@@ -20,7 +20,6 @@ class Harm:
     name: str
     n_right: int
     harms: int
-    repairs: int
     low: float
     high: float
 
@@ -30,18 +29,17 @@ class Harm:
 
 
 def by_class(tested: Tested) -> list[Harm]:
-    """The class that loses the largest share first; empty where samples have no class."""
+    """The class that loses the largest share first; empty where samples have no class, or are not right or wrong."""
     statistics = tested.statistics
-    if statistics.classes is None:
+    if statistics.classes is None or not statistics.is_right_or_wrong:
         return []
-    pairs_right = statistics.right[tested.leaves, np.arange(statistics.n)]
-    found = []
+    pairs, found = statistics.at(tested.leaves), []
     for each in np.unique(statistics.classes):
-        full, chain = statistics.full_right[statistics.classes == each], pairs_right[statistics.classes == each]
-        n_right, harms, repairs = int(full.sum()), int((full & ~chain).sum()), int((chain & ~full).sum())
+        of_class = pairs.take(statistics.classes == each)
+        n_right, harms = int(of_class.n_right), int(of_class.harms)
         if n_right:
             low, high = interval(harms, n_right)
-            found.append(Harm(class_name(tested, int(each)), n_right, harms, repairs, low, high))
+            found.append(Harm(class_name(tested, int(each)), n_right, harms, low, high))
     return sorted(found, key=lambda harm: (-harm.share, -harm.high))
 
 

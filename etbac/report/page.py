@@ -7,7 +7,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from etbac.contract import FULL_MODEL_ID, Plan
+from etbac.planner.evidence import Pairs
 from etbac.planner.race import CHAIN, FULL
+from etbac.planner.words import amount
 from etbac.profiles.profile import Profile
 from etbac.profiles.race import FEWEST_FOR_P99
 from etbac.report.certificate import about as about_certificate
@@ -108,7 +110,7 @@ def _precision_card(figures: Figures) -> Html:
     plan, standing, tested = figures.plan, figures.standing, figures.tested
     measured = ""
     if isinstance(tested, Tested) and tested.statistics.n_right:
-        measured = f" On {tested.where}: {ratio(tested.statistics.replay(figures.thresholds).precision)}."
+        measured = f" {tested.metric} on {tested.where}: {ratio(tested.statistics.at(tested.leaves).ratio)}."
     if standing.certified and plan is not None and plan.certificate is not None:
         confidence = f"{100 * (1 - plan.certificate['level']):.4g}%"
         said = f"The chain's {plan.certificate['metric']} ÷ the full model's, certified at {confidence} confidence."
@@ -190,24 +192,31 @@ def _exits(figures: Figures, tested: Tested) -> Iterator[str | Html]:
     yield f"On {tested.where}. {tested.premise} “Alone”: every sample leaves there."
     rows = []
     for place, exit_id in enumerate((*statistics.exits, FULL_MODEL_ID)):
-        leave, right = tested.leaves == place, statistics.right[place]
+        leave, alone = tested.leaves == place, statistics.at(place)
         threshold = figures.thresholds.get(exit_id)
         rows.append(
             (
                 _name(exit_id),
                 "–" if threshold is None else f"{threshold:.4f}",
                 bar(float(leave.mean())),
-                f"{right[leave].mean():.4f}" if leave.any() else "–",
-                f"{right.mean():.4f}",
+                f"{alone.take(leave).chain_metric:.4f}" if leave.any() else "–",
+                f"{alone.chain_metric:.4f}",
             )
         )
     yield table(("", "threshold", "samples leave", f"{tested.metric} of these", f"{tested.metric} alone"), rows)
-    pairs = statistics.pairs(figures.thresholds)
-    yield (
-        f"All together, the chain: {pairs.chain_right.mean():.4f}; the full model: {pairs.full_right.mean():.4f}. Of "
-        f"{pairs.n_right:,} right answers of the full model the chain loses {pairs.harms:,}, and it repairs "
-        f"{pairs.repairs:,} wrong ones."
-    )
+    pairs = statistics.at(tested.leaves)
+    together = f"All together, the chain: {pairs.chain_metric:.4f}; the full model: {pairs.full_metric:.4f}."
+    yield f"{together} {_losses(pairs)}"
+
+
+def _losses(pairs: Pairs) -> str:
+    lost, more = amount(pairs.harms), amount(pairs.repairs)
+    if isinstance(pairs.n_right, int):
+        return (
+            f"Of {pairs.n_right:,} right answers of the full model the chain loses {lost}, and it repairs {more} wrong "
+            "ones."
+        )
+    return f"Of the full model's scores, {amount(pairs.n_right)} together, the chain loses {lost}, and it adds {more}."
 
 
 def _planned_exits(plan: Plan) -> Html:
@@ -230,6 +239,8 @@ def _harm(tested: Tested) -> str:
 
 def _frames(tested: Tested) -> str:
     words = "which is not the full model's" if tested.metric == "agreement" else "which is wrong"
+    if not tested.statistics.is_right_or_wrong:
+        words = "with a lower score than the full model's"
     return f"Of {tested.where}: the surest and the least sure of each exit. A frame marks an answer {words}."
 
 

@@ -59,10 +59,14 @@ def _faces(
 
 
 def _face(figures: Figures, tested: Tested, values: npt.NDArray[Any], row: int, place: int) -> Html:
-    right = bool(tested.statistics.right[place, row])
-    classes = tested.statistics.classes
+    statistics = tested.statistics
+    score, full, classes = statistics.scores[place, row], statistics.full_scores[row], statistics.classes
+    right = bool(score) if statistics.is_right_or_wrong else bool(score >= full)
     label = f"sample {row}" if classes is None else class_name(tested, int(classes[row]))
-    alt = f"{label}, answered {'right' if right else 'wrong'}"
+    words = f"answered {'right' if right else 'wrong'}"
+    if not statistics.is_right_or_wrong:
+        words = f"score {score:.3f}, the full model's {full:.3f}"
+    alt = f"{label}, {words}"
     source = "data:image/png;base64," + base64.b64encode(_png(figures, values)).decode()
     look = "right" if right else "wrong"
     return Html(element("img", src=source, alt=alt, title=alt, class_=look).removesuffix("</img>"))

@@ -22,6 +22,7 @@ from etbac.models.attach import ExitNetwork, attach_exits, describe
 from etbac.models.capture import evaluating
 from etbac.models.checkpoint import Checkpoint
 from etbac.models.data.splits import Sizes
+from etbac.models.heads.mlp import CONFIDENCE
 from etbac.training.batches import read, shares
 from etbac.training.begin import LOADERS, Begin, DataAsked, begin
 from etbac.training.frozen import FrozenTrunk, KeptFeatures
@@ -199,7 +200,8 @@ class _Training:
         with evaluating(network):
             for inputs, targets in read(part, shares(len(part), JUDGED, place), self.run.workers):
                 answers = network(**{name: value.to(device) for name, value in inputs.items()})
-                for name, answer in answers.items():
+                judged = {name: answer for name, answer in answers.items() if not name.endswith(f".{CONFIDENCE}")}
+                for name, answer in judged.items():
                     found = _sums(metric, answer.float().cpu().numpy(), targets.numpy())
                     sums[name] = sums.get(name, 0) + found
                 count += len(targets)
@@ -209,11 +211,11 @@ class _Training:
 
 def _sums(metric: Metric, prediction: Any, targets: Any) -> Any:
     """What is added up over samples for the metric, float64 [k]."""
-    return np.array([metric.right(prediction, targets).sum()], np.float64)
+    return np.atleast_1d(metric.rows(prediction, targets).sum(axis=0)).astype(np.float64)
 
 
 def _value(metric: Metric, means: Any) -> float:
-    return float(means[0])
+    return metric.of_mean(means[0] if metric.is_mean else means)
 
 
 def _folded(network: ExitNetwork) -> ExitNetwork:

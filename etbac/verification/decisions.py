@@ -10,6 +10,7 @@ import numpy as np
 import numpy.typing as npt
 
 from etbac.contract import FULL_MODEL_ID, Manifest
+from etbac.metrics import Metric
 from etbac.runtime.chain import Chain
 
 if TYPE_CHECKING:
@@ -18,7 +19,9 @@ if TYPE_CHECKING:
 Array = npt.NDArray[Any]
 NEAR = 1e-3
 """A confidence this close to its threshold may fall on either side: engines and torch round differently."""
-TORCH_BATCH = 250
+NEAR_PIXELS = 3
+"""As many pixels may do so where a confidence is a share of pixels."""
+TORCH_BATCH = 64
 
 
 @dataclass(frozen=True)
@@ -26,19 +29,22 @@ class Decisions:
     """How often the chain and the plain torch model agree, over `samples` samples.
 
     `flips`: samples that left elsewhere; `farthest`: the largest |confidence − threshold| in torch at the earlier of
-    the two exits, over all flips (0 without any). `predictions`: share of samples with the same answer (arg max).
-    `right`: by name ("chain", "full model", "exit 3", …) the share of right answers, where labels are there.
+    the two exits, over all flips (0 without any), and `near` what it may be. `predictions`: share of the same answers,
+    at every position where there are several. `figures`: the `metric` by name ("chain", "full model", "exit 3", …),
+    where labels are there.
     """
 
     samples: int
     flips: int
     farthest: float
+    near: float
     predictions: float
-    right: Mapping[str, float]
+    metric: str | None
+    figures: Mapping[str, float]
 
     @property
     def passed(self) -> bool:
-        return self.farthest <= NEAR
+        return self.farthest <= self.near
 
 
 def comparable(manifest: Manifest) -> str | None:
@@ -54,74 +60,139 @@ def compare_decisions(
     inputs: Mapping[str, Array],
     labels: Array | None,
     thresholds: Mapping[int, float],
+    metric: Metric | None = None,
     progress: Callable[[int], None] = lambda done: None,
 ) -> Decisions:
     """Run both over all rows of `inputs`; `thresholds`: by exit id."""
-    ids = (*chain.exits, FULL_MODEL_ID)
-    logits = torch_logits(network, inputs, ids, progress)
-    gates = {entry.contract.exit_id: entry.contract.gate for entry in chain.manifest.segments}
-    confidence = np.stack([confidence_of(gates[exit_id], logits[place]) for place, exit_id in enumerate(chain.exits)])
+    samples = len(next(iter(inputs.values())))
+    compared = []
+    for start in range(0, samples, TORCH_BATCH):
+        rows = slice(start, start + TORCH_BATCH)
+        batch = {name: array[rows] for name, array in inputs.items()}
+        truth = None if labels is None else labels[rows]
+        compared.append(_compare(chain, network, batch, truth, thresholds, metric))
+        progress(len(compared[-1].same))
+    names = compared[0].rows if metric is not None else {}
+    distances = np.concatenate([each.distances for each in compared])
+    return Decisions(
+        samples=samples,
+        flips=len(distances),
+        farthest=float(distances.max(initial=0.0)),
+        near=max(each.near for each in compared),
+        predictions=float(np.concatenate([each.same for each in compared]).mean()),
+        metric=None if metric is None else metric.name,
+        figures={} if metric is None else {name: metric.of(_joined(compared, name)) for name in names},
+    )
+
+
+@dataclass(frozen=True)
+class _Compared:
+    """Of a batch: distances of the flips, which answers are the same, and the metric's rows by name."""
+
+    distances: Array
+    near: float
+    same: Array
+    rows: Mapping[str, Array]
+
+
+def _joined(compared: Sequence[_Compared], name: str) -> Array:
+    return np.concatenate([each.rows[name] for each in compared])
+
+
+def _compare(
+    chain: Chain,
+    network: ExitNetwork,
+    inputs: Mapping[str, Array],
+    labels: Array | None,
+    thresholds: Mapping[int, float],
+    metric: Metric | None,
+) -> _Compared:
+    logits = torch_logits(network, inputs, (*chain.exits, FULL_MODEL_ID))
+    gates = [entry.contract.gate for entry in chain.manifest.segments if not entry.contract.is_last]
+    rows = np.arange(logits.shape[1])
+    confidence = np.array([confidence_of(gate, each) for gate, each in zip(gates, logits, strict=False)])
     limits = np.array([thresholds.get(exit_id, np.inf) for exit_id in chain.exits])[:, None]
-    leaves = np.vstack([confidence >= limits, np.ones((1, confidence.shape[1]), np.bool_)])
+    leaves = np.vstack([confidence.reshape(-1, len(rows)) >= limits, np.ones((1, len(rows)), np.bool_)])
     expected = leaves.argmax(axis=0)
 
     result = chain.run(inputs, thresholds=dict(thresholds))
     flipped = np.flatnonzero(result.exit != expected)
     earlier = np.minimum(result.exit, expected)[flipped]
-    distances = np.abs(confidence - limits)[earlier, flipped]
-    rows = np.arange(len(expected))
     answers = {"chain": np.asarray(result.prediction), "full model": logits[-1]}
     answers |= {f"exit {exit_id}": logits[place] for place, exit_id in enumerate(chain.exits)}
-    return Decisions(
-        samples=len(rows),
-        flips=len(flipped),
-        farthest=float(distances.max(initial=0.0)),
-        predictions=float((logits[expected, rows].argmax(-1) == answers["chain"].argmax(-1)).mean()),
-        right={} if labels is None else {name: float((a.argmax(-1) == labels).mean()) for name, a in answers.items()},
+    coarse = any(gate["name"] == "pixels" for gate in gates)
+    of_joints = any(gate["name"] == "keypoints" for gate in gates)
+    truth = logits[-1] if metric is not None and not metric.needs_labels else labels
+    return _Compared(
+        distances=np.abs(confidence - limits)[earlier, flipped] if len(flipped) else np.zeros(0),
+        near=max(NEAR, NEAR_PIXELS / np.prod(logits.shape[3:])) if coarse else NEAR,
+        same=_answer(logits[expected, rows], of_joints) == _answer(answers["chain"], of_joints),
+        rows={} if metric is None or truth is None else {n: metric.rows(a, truth) for n, a in answers.items()},
     )
 
 
-def torch_logits(
-    network: ExitNetwork, inputs: Mapping[str, Array], ids: Sequence[int], progress: Callable[[int], None]
-) -> Array:
-    """float32 [exits, rows, classes] of the network in torch, the full model's (id 0) among them."""
+def _answer(prediction: Array, of_joints: bool) -> Array:
+    """The class, also of each pixel; or the place of each joint."""
+    joints = prediction.reshape(*prediction.shape[:2], -1)
+    answer: Array = joints.argmax(axis=2) if of_joints else prediction.argmax(axis=1)
+    return answer
+
+
+def torch_logits(network: ExitNetwork, inputs: Mapping[str, Array], ids: Sequence[int]) -> Array:
+    """float32 [exits, rows, …] of the network in torch, the full model's (id 0) among them."""
     import torch
 
     names = ["prediction" if exit_id == FULL_MODEL_ID else f"exit_{exit_id}" for exit_id in ids]
-    rows = len(next(iter(inputs.values())))
-    parts = []
     with torch.inference_mode():
-        for start in range(0, rows, TORCH_BATCH):
-            batch = {name: torch.from_numpy(array[start : start + TORCH_BATCH]) for name, array in inputs.items()}
-            found = network(**batch)
-            parts.append(np.stack([found[name].numpy() for name in names]))
-            progress(parts[-1].shape[1])
-    return np.concatenate(parts, axis=1)
+        found = network(**{name: torch.from_numpy(array) for name, array in inputs.items()})
+        return np.stack([found[name].numpy() for name in names])
 
 
 def confidence_of(gate: Mapping[str, Any], logits: Array) -> Array:
-    """float [rows]: the confidence of a gate on logits [rows, classes], in float64."""
-    scaled = logits.astype(np.float64) / gate.get("temperature", 1.0)
-    scaled -= scaled.max(axis=1, keepdims=True)
-    probability = np.exp(scaled)
-    probability /= probability.sum(axis=1, keepdims=True)
-    return CONFIDENCES[gate["name"]](probability)
+    """float [rows]: the confidence of a gate on its exit's prediction [rows, …], in float64."""
+    return CONFIDENCES[gate["name"]](gate, logits.astype(np.float64))
 
 
-def _margin(probability: Array) -> Array:
-    ordered = np.sort(probability, axis=1)
+def _max_prob(gate: Mapping[str, Any], logits: Array) -> Array:
+    largest: Array = _probability(gate, logits).max(axis=1)
+    return largest
+
+
+def _margin(gate: Mapping[str, Any], logits: Array) -> Array:
+    ordered = np.sort(_probability(gate, logits), axis=1)
     difference: Array = ordered[:, -1] - ordered[:, -2]
     return difference
 
 
-def _entropy(probability: Array) -> Array:
+def _entropy(gate: Mapping[str, Any], logits: Array) -> Array:
+    probability = _probability(gate, logits)
     entropy = -(probability * np.log(np.maximum(probability, 1e-300))).sum(axis=1)
     certainty: Array = 1 - entropy / np.log(probability.shape[1])
     return certainty
 
 
-CONFIDENCES: dict[str, Callable[[Array], Array]] = {
-    "max-prob": lambda probability: probability.max(axis=1),
+def _pixels(gate: Mapping[str, Any], logits: Array) -> Array:
+    share: Array = (_max_prob(gate, logits) > gate["t"]).mean(axis=(1, 2))
+    return share
+
+
+def _keypoints(gate: Mapping[str, Any], heatmaps: Array) -> Array:
+    highest: Array = np.sort(heatmaps.max(axis=(2, 3)), axis=1)[:, -gate["m"]]
+    return highest
+
+
+def _probability(gate: Mapping[str, Any], logits: Array) -> Array:
+    scaled = logits / gate.get("temperature", 1.0)
+    scaled -= scaled.max(axis=1, keepdims=True)
+    probability: Array = np.exp(scaled)
+    probability /= probability.sum(axis=1, keepdims=True)
+    return probability
+
+
+CONFIDENCES: dict[str, Callable[[Mapping[str, Any], Array], Array]] = {
+    "max-prob": _max_prob,
     "margin": _margin,
     "entropy": _entropy,
+    "pixels": _pixels,
+    "keypoints": _keypoints,
 }

@@ -24,8 +24,8 @@ class EnginesCost:
     """A set of engines against the portable chain, over `samples` samples.
 
     `largest` and `typical` (the median over samples): difference of the prediction where nobody leaves early, ÷ the
-    output's scale. `flips`: samples that leave elsewhere at the same thresholds. `right`: share of right answers of
-    the full model and of both chains, where labels are there. `broken`: what is wrong whatever the format, or None.
+    output's scale. `flips`: samples that leave elsewhere at the same thresholds. `figures`: the `metric`
+    of the full model and of both chains, where labels are there. `broken`: what is wrong whatever the format, or None.
     """
 
     engines: str
@@ -33,7 +33,8 @@ class EnginesCost:
     largest: float
     typical: float
     flips: int
-    right: Mapping[str, float]
+    metric: str | None
+    figures: Mapping[str, float]
     broken: str | None
 
 
@@ -50,18 +51,20 @@ def compare_engines(
     every, expected = chain.run_all(inputs), portable.run_all(inputs)
     gaps = _gaps(_at_last(every.prediction), _at_last(expected.prediction))
     early, usual = chain.run(inputs, thresholds=limits), portable.run(inputs, thresholds=limits)
-    right = {}
+    figures = {}
     if labels is not None and metric is not None:
         full = portable.full(inputs)
         answers = {"full model": full, "fp32 chain": usual.prediction, f"{chain.dtype} chain": early.prediction}
-        right = {name: float(metric.right(answer, labels).mean()) for name, answer in answers.items()}
+        truth = labels if metric.needs_labels else full
+        figures = {name: metric.of(metric.rows(answer, truth)) for name, answer in answers.items()}
     return EnginesCost(
         engines=f"{chain.backend}-{chain.device}-{chain.dtype}",
         samples=len(early.exit),
         largest=float(gaps.max(initial=0.0)),
         typical=float(np.median(gaps)) if gaps.size else 0.0,
         flips=int((early.exit_id != usual.exit_id).sum()),
-        right=right,
+        metric=None if metric is None else metric.name,
+        figures=figures,
         broken=_broken(chain, inputs, every),
     )
 

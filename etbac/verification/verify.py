@@ -152,7 +152,8 @@ def _decisions(chain: Chain, found: _TestSet, bar: Bar, left_out: list[str]) -> 
         return None
     thresholds: Mapping[int, float] = {} if chain.plan is None else chain.plan.thresholds
     test, progress = found.data, bar("test set in torch", len(found.data.labels))
-    return compare_decisions(chain, found.network, test.inputs, test.labels, thresholds, progress)
+    metric = find_metric(chain.manifest.metric)
+    return compare_decisions(chain, found.network, test.inputs, test.labels, thresholds, metric, progress)
 
 
 def _why_no_source(manifest: Manifest) -> str | None:

@@ -88,7 +88,7 @@ def test_blurred_images_raise_the_alarm_and_others_do_not(engines: Path):
         grades, clean = graded(chain, test, (0.0, 2.0), streams=5, progress=seen.append)
     assert grades == seen
     none, blurred = grades
-    assert none.full == clean.full_right.mean() == 1
+    assert none.full == clean.full_scores.mean() == 1
     assert none.precision == none.of_clean == none.chain
     assert (none.alarmed, none.median) == (0.0, None)
     assert blurred.chain != none.chain

@@ -17,6 +17,13 @@ def draw(rng: np.random.Generator, n: int, right: float, harms: float, repairs: 
     return (kind == 0) | (kind == 2), kind <= 1
 
 
+def growth(kept: float, harms: float, repairs: float) -> np.ndarray:
+    """Of a chain and a full model whose answers have these shares of all samples."""
+    counts = [round(100_000 * share) for share in (kept, harms, repairs, 1 - kept - harms - repairs)]
+    kind = np.repeat(np.arange(4), counts)
+    return betting.growth((kind == 0) | (kind == 2), kind <= 1, PRECISION)
+
+
 def just_below(right: float, repairs: float, precision: float) -> float:
     """The share of harms with which the true ratio is a hair below `precision`."""
     return right * (1 - precision) + repairs + 1e-9
@@ -99,11 +106,42 @@ def test_nothing_is_certified_of_a_chain_that_is_always_wrong():
 
 @pytest.mark.parametrize("rates", [(0.93, 0.0, 0.0), (0.928, 0.002, 0.001), (0.91, 0.02, 0.02)])
 def test_as_many_samples_as_are_needed_pass_when_they_have_the_rates(rates):
-    needed = betting.samples_needed(*rates, PRECISION, DELTA)
+    needed = betting.samples_needed(growth(*rates), DELTA)
     assert needed is not None
     enough, short = (np.array([rates]) * n for n in (needed, needed - 1))
     assert betting.log_capital(enough, PRECISION)[0] >= math.log(1 / DELTA) > betting.log_capital(short, PRECISION)[0]
 
 
 def test_no_number_of_samples_is_enough_below_the_precision():
-    assert betting.samples_needed(0.92, 0.004, 0.001, PRECISION, DELTA) is None
+    assert betting.samples_needed(growth(0.92, 0.004, 0.001), DELTA) is None
+
+
+@given(n=st.integers(1, 200), seed=st.integers(0, 2**32 - 1), precision=st.floats(0.01, 0.999))
+def test_right_and_wrong_as_fractions_give_the_same_p_value(n, seed, precision):
+    chain, full = draw(np.random.default_rng(seed), n, 0.55, 0.2, 0.2)
+    fractions = betting.betting_test(chain.astype(float), full.astype(float), precision)
+    assert fractions == pytest.approx(betting.betting_test(chain, full, precision), rel=1e-9)
+
+
+def graded(rng: np.random.Generator, n: int, loss: float, spread: float):
+    """Scores in [0, 1]: the chain's is lower by `loss` on the mean, of rare large losses and of noise."""
+    full = rng.beta(8, 2, n)
+    lost = (rng.random(n) < loss / 0.4) * rng.uniform(0.6, 1, n) / 0.8 * 0.5
+    return np.clip(full * (1 - lost) + spread * rng.uniform(-1, 1, n) * full * (1 - full), 0, 1), full
+
+
+@pytest.mark.parametrize(("n", "loss", "spread"), [(300, 0.05, 0.0), (1_000, 0.02, 0.5), (2_000, 0.01, 1.0)])
+def test_of_fractions_too_a_plan_just_below_the_precision_is_certified_no_more_often_than_the_level(n, loss, spread):
+    rng = np.random.default_rng(n)
+    chain, full = graded(rng, 1_000_000, loss, spread)
+    precision, sets = chain.mean() / full.mean() + 1e-4, 1_000
+    rejected = sum(betting.betting_test(*graded(rng, n, loss, spread), precision) <= DELTA for _ in range(sets))
+    assert rejected <= DELTA * sets + 3 * math.sqrt(DELTA * (1 - DELTA) * sets)
+    assert sum(betting.betting_test(*graded(rng, n, loss / 20, 0), precision) <= DELTA for _ in range(20)) > 10
+
+
+def test_the_best_precision_of_fractions_is_where_the_test_just_passes():
+    chain, full = graded(np.random.default_rng(0), 3_000, 0.004, 0.2)
+    best = betting.best_precision(chain, full, DELTA)
+    assert best < chain.mean() / full.mean()
+    assert betting.betting_test(chain, full, best) <= DELTA < betting.betting_test(chain, full, best + 1e-6)

@@ -26,8 +26,8 @@ def test_every_exit_is_judged_by_the_labels(chain, truth):
     labels = np.arange(ROWS) % 3
     done: list[int] = []
     found = collect(chain, SampleSet(INPUTS, make_inputs(ROWS), labels), METRICS["accuracy"], progress=done.append)
-    np.testing.assert_array_equal(found.right, truth.answers.argmax(-1) == labels)
-    np.testing.assert_array_equal(found.full_right, found.right[-1])
+    np.testing.assert_array_equal(found.scores, truth.answers.argmax(-1) == labels)
+    np.testing.assert_array_equal(found.full_scores, found.scores[-1])
     np.testing.assert_allclose(found.confidence, truth.confidence[:-1], rtol=1e-5)
     assert found.exits == (3, 7)
     assert sum(done) == 2 * ROWS
@@ -36,14 +36,16 @@ def test_every_exit_is_judged_by_the_labels(chain, truth):
 def test_agreement_needs_no_labels_and_is_with_the_full_model(chain, truth):
     decisions = truth.answers.argmax(-1)
     found = collect(chain, SampleSet(INPUTS, make_inputs(ROWS), None), METRICS["agreement"])
-    np.testing.assert_array_equal(found.right, decisions == decisions[-1])
-    assert found.full_right.all()
+    np.testing.assert_array_equal(found.scores, decisions == decisions[-1])
+    assert found.full_scores.all()
 
 
 def test_the_full_model_is_judged_alone(chain, truth):
     labels = np.zeros(ROWS, np.int64)
     samples = SampleSet(INPUTS, make_inputs(ROWS), labels)
-    np.testing.assert_array_equal(judge_full(chain, samples, METRICS["accuracy"]), truth.answers[-1].argmax(-1) == 0)
+    np.testing.assert_array_equal(
+        judge_full(chain, samples, METRICS["accuracy"]).scores, truth.answers[-1].argmax(-1) == 0
+    )
 
 
 def test_missing_labels_are_said_with_the_metric_that_needs_none(chain):

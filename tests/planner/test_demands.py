@@ -16,7 +16,7 @@ BATCH = 8
 @pytest.fixture
 def sample(statistics) -> ExitStatistics:
     made = statistics(4, 2_000, 2)
-    return ExitStatistics(made.exits, made.confidence, made.right, made.full_right, np.arange(made.n) % 3)
+    return ExitStatistics(made.exits, made.confidence, made.scores, made.full_scores, np.arange(made.n) % 3)
 
 
 def choices(sample: ExitStatistics, table, **asked: Any) -> Choices:

@@ -48,3 +48,29 @@ def test_no_number_of_samples_helps_a_chain_that_is_worse_than_asked_or_a_model_
 def test_tests_are_found_by_name():
     with pytest.raises(UsageError, match="betting, exact"):
         find_test("bootstrap")
+
+
+def test_of_fractions_what_is_lost_and_gained_is_added_up():
+    pairs = Pairs(np.array([0.5, 0.9, 1.0, 0.2]), np.array([1.0, 0.8, 1.0, 0.3]))
+    assert (pairs.n_right, pairs.harms, pairs.repairs) == pytest.approx((3.1, 0.6, 0.1))
+    assert pairs.ratio == pytest.approx(2.6 / 3.1)
+    assert pairs.grain == pytest.approx((0.25 + 0.01) / 0.6)
+    assert PAIRS.grain == Pairs(pairs.full, pairs.full).grain == 1
+
+
+def test_units_with_several_samples_are_tested_by_their_means():
+    chain, full = np.array([1, 0, 1, 1], bool), np.array([1, 1, 0, 1], bool)
+    by_unit = Pairs(chain, full, units=np.array([7, 7, 3, 7])).by_unit()
+    np.testing.assert_allclose([by_unit.chain, by_unit.full], [[1, 2 / 3], [0, 1]])
+    each = Pairs(chain, full, units=np.arange(4))
+    assert each.by_unit() is each
+    copies = np.repeat(np.arange(PAIRS.n), 2)
+    known, unknown = (Pairs(CHAIN[copies], FULL[copies], None, units) for units in (copies, None))
+    p_value = TESTS["betting"].p_value
+    assert p_value(known.by_unit(), 0.99) == pytest.approx(p_value(Pairs(CHAIN * 1.0, FULL * 1.0), 0.99))
+    assert p_value(unknown, 0.99) < p_value(known.by_unit(), 0.99)
+
+
+def test_the_exact_test_does_not_take_fractions_for_counts():
+    with pytest.raises(ValueError, match="right or wrong"):
+        TESTS["exact"].p_value(Pairs(np.array([0.5]), np.array([1.0])), 0.9)

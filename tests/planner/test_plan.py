@@ -209,11 +209,11 @@ def test_every_class_keeps_what_is_asked_for_or_it_is_said_that_there_are_none(e
 
 def test_a_class_that_not_even_the_whole_chain_keeps_is_named(statistics, matrix):
     sample = statistics(2, 3_000, 0)
-    sample.right[-1][::30] = False
+    sample.scores[-1][::30] = False
     classes = np.arange(3_000) % 3
-    labelled = replace(sample, full_right=np.ones(3_000, bool), classes=classes)
+    labelled = replace(sample, full_scores=np.ones(3_000, bool), classes=classes)
     goal, notes = Goal(metric("accuracy"), find_test("betting"), 0.9, 0.05), []
-    ratio = sample.right[-1][classes == 0].mean()
+    ratio = sample.scores[-1][classes == 0].mean()
     with pytest.raises(UsageError, match=rf"class 0, which the chain without exits brings to {ratio:.4f}"):
         _choices(labelled, matrix(2, 0), 4, goal, None, 0.999, UNLIMITED, notes.append)
 
@@ -299,8 +299,8 @@ def test_what_cannot_be_asked_for_is_refused(engines, tmp_path):
         plan(engines, data=data(tmp_path), max_head_memory=-1)
     with pytest.raises(UsageError, match=r"no such test; there are betting, exact"):
         plan(engines, test="bootstrap")
-    with pytest.raises(UsageError, match="there is no metric 'f1'"):
-        plan(engines, metric="f1")
+    with pytest.raises(UsageError, match="there is no metric 'bleu'"):
+        plan(engines, metric="bleu")
 
 
 def test_without_reading_the_certify_set_a_plan_is_chosen_and_the_one_in_force_stays(engines, tmp_path):

@@ -34,7 +34,7 @@ def test_the_second_time_nothing_runs_and_the_figures_are_the_same(engines):
     assert (ran, ran_again) == (2 * ROWS, 0)
     for statistics in (first, second):
         assert statistics.exits == expected.exits
-        for name in ("confidence", "right", "full_right", "classes"):
+        for name in ("confidence", "scores", "full_scores", "classes"):
             np.testing.assert_array_equal(getattr(statistics, name), getattr(expected, name))
 
 

@@ -62,9 +62,9 @@ def test_it_is_also_where_repairs_count_and_many_samples_are_as_sure(statistics,
     fine = statistics(exits, 250, seed)
     grades = np.quantile(fine.confidence, np.linspace(0, 1, levels + 1)[1:-1])
     coarse = (np.searchsorted(grades, fine.confidence) / levels).astype(np.float32)
-    sample = ExitStatistics(fine.exits, coarse, fine.right, fine.full_right)
+    sample = ExitStatistics(fine.exits, coarse, fine.scores, fine.full_scores)
     prices = Prices.expected(matrix(exits, seed, True), 8, sample.n)
-    worth = sample.right.astype(float) - sample.full_right
+    worth = sample.scores.astype(float) - sample.full_scores
     plans = [
         (price_of(sample, prices, thresholds), worth[stage, np.arange(sample.n)].sum() - len(thresholds))
         for thresholds, stage in every_plan(sample, [np.unique(row) for row in coarse])
@@ -107,7 +107,7 @@ def test_a_candidate_is_what_its_replay_says(seed, exits, n, least, levels, most
     assert found is not None or all(each.repairs - each.blocks < least for each in search.front)
     for candidate in (*search.front, *([found] if found else [])):
         replay = sample.replay(candidate.thresholds)
-        assert (candidate.harms, candidate.repairs) == (replay.harms, replay.repairs)
+        assert (candidate.harms, candidate.repairs) == (replay.pairs.harms, replay.pairs.repairs)
         assert candidate.cost_ms == pytest.approx(price_of(sample, prices, candidate.thresholds))
         assert len(candidate.thresholds) <= most
         assert np.isfinite(list(candidate.thresholds.values())).all()

@@ -2,13 +2,13 @@ import numpy as np
 import pytest
 from scipy import stats
 
+from etbac.planner.candidate import Candidate
 from etbac.planner.chance import Ahead, chance
 from etbac.planner.choices import Choices
 from etbac.planner.demands import Demands
 from etbac.planner.evidence import TESTS, find_test
 from etbac.planner.guarantee import allowed_harms
 from etbac.planner.prices import Prices
-from etbac.planner.search import Candidate
 from etbac.planner.sequence import PASS_PROBABILITIES, candidates, run_sequence
 from etbac.planner.statistics import ExitStatistics
 

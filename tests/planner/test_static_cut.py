@@ -18,7 +18,7 @@ def chain_with_harms(harms: tuple[int, ...], n: int = 2_000) -> ExitStatistics:
 def test_the_earliest_exit_that_holds_the_precision_is_taken(matrix):
     cut = static_cut(chain_with_harms((900, 2, 0)), 0.9968, 0.05, EXACT)
     assert cut is not None
-    assert (cut.exit_id, cut.harms, cut.n_right) == (2, 2, 2_000)
+    assert cut.exit_id == 2
     assert cut.precision == pytest.approx(0.999)
     table = matrix(3, 0)
     assert cut.latency(table, 8) == pytest.approx(table.stages_at(8)[:2, 8].sum())

@@ -32,7 +32,7 @@ def test_an_infinite_confidence_does_not_leave_where_nobody_may():
 
 def test_replay_counts_harms_among_what_the_full_model_gets_right():
     replay = SAMPLE.replay({3: 0.5})
-    assert (replay.harms, replay.repairs, replay.right, replay.n_right) == (2, 1, 2, 3)
+    assert (replay.pairs.harms, replay.pairs.repairs, replay.pairs.n_right) == (2, 1, 3)
     assert replay.precision == pytest.approx(2 / 3)
     assert replay.leaving.tolist() == [2, 0, 2]
     assert replay.survivors.tolist() == [4, 2, 2]

@@ -48,7 +48,7 @@ def test_exits_that_are_kept_count_agreements_among_themselves():
     assert search.summaries is not None
     agree = search.summaries[3] == search.summaries[0]
     np.testing.assert_array_equal(fewer.confidence, [np.zeros(N), agree])
-    np.testing.assert_array_equal(fewer.right, search.right[[0, 3, 4]])
+    np.testing.assert_array_equal(fewer.scores, search.scores[[0, 3, 4]])
     np.testing.assert_array_equal(keep(fewer, (4,), GATES).confidence, np.zeros((1, N)))
 
 
@@ -107,5 +107,5 @@ def test_a_chain_with_fewer_exits_says_what_was_told_of_it(
 ):
     told, built = keep(every, exits, BUILT_GATES), collected(tmp_path, exits)
     assert told.exits == built.exits
-    for name in ("confidence", "right", "summaries"):
+    for name in ("confidence", "scores", "summaries"):
         np.testing.assert_array_equal(getattr(told, name), getattr(built, name))

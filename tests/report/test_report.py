@@ -92,7 +92,7 @@ def test_the_figures_are_those_of_the_chain(complete):
     tested = figures.tested
     with np.load(complete.parent / "data.npz") as arrays:
         assert tested.statistics.n == len(arrays["labels"])
-        right = tested.statistics.full_right
+        right = tested.statistics.full_scores
         assert right.mean() == pytest.approx(0.9, abs=0.01)
     assert np.bincount(tested.leaves, minlength=2).sum() == tested.statistics.n
     assert {len(seconds) for seconds in figures.timings.seconds.values()} == {6}

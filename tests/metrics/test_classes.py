@@ -5,7 +5,8 @@ from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
 from etbac import metrics
-from etbac.errors import InputError, UsageError
+from etbac.errors import InputError
+from etbac.metrics.classes import confusion
 
 scores = hnp.arrays(np.float32, st.tuples(st.integers(1, 9), st.integers(2, 5)), elements=st.floats(-9, 9, width=32))
 
@@ -43,8 +44,39 @@ def test_shapes_that_do_not_fit_are_refused():
         metrics.agreement({"a": np.zeros(2)}, {"b": np.zeros(2)})
 
 
-def test_an_unknown_metric_lists_the_known_ones():
-    assert metrics.metric("accuracy").needs_labels
-    assert not metrics.metric("agreement").needs_labels
-    with pytest.raises(UsageError, match="accuracy, agreement"):
-        metrics.metric("f1")
+binary = st.lists(st.tuples(st.booleans(), st.booleans()), min_size=1, max_size=40)
+
+
+def of(name: str, pairs: list[tuple[bool, bool]]) -> float:
+    """The metric of samples with these (answer, label), through scores."""
+    said, labels = np.array(pairs).T.astype(int)
+    metric = metrics.metric(name)
+    return metric.of(metric.rows(np.eye(2, dtype=np.float32)[said], labels))
+
+
+@given(binary)
+def test_f1_is_the_harmonic_mean_of_precision_and_recall(pairs):
+    hits = sum(said and label for said, label in pairs)
+    said, there = (sum(column) for column in zip(*pairs, strict=True))
+    if hits == 0:
+        assert of("f1", pairs) == 0
+    else:
+        assert of("f1", pairs) == pytest.approx(2 / (said / hits + there / hits))
+
+
+@given(binary)
+def test_mcc_is_the_correlation_of_answers_and_labels(pairs):
+    said, labels = np.array(pairs).T.astype(float)
+    constant = said.std() == 0 or labels.std() == 0
+    assert of("mcc", pairs) == pytest.approx(0 if constant else np.corrcoef(said, labels)[0, 1])
+
+
+def test_a_row_with_nan_is_neither_hit_nor_rest():
+    prediction = np.full((2, 2), np.nan, np.float32)
+    np.testing.assert_array_equal(confusion(prediction, [1, 0]), [[0, 0, 1, 0], [0, 1, 0, 0]])
+
+
+@pytest.mark.parametrize(("classes", "labels"), [(3, [0, 1]), (2, [1, 2])])
+def test_f1_is_of_two_classes(classes, labels):
+    with pytest.raises(InputError, match="of two classes"):
+        confusion(np.zeros((2, classes), np.float32), labels)

@@ -3,12 +3,12 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from etbac.planner.certify import floored, not_likely
 from etbac.planner.chance import Ahead
 from etbac.planner.choices import Choices
 from etbac.planner.demands import Demands
 from etbac.planner.evidence import find_test
 from etbac.planner.prices import Prices
+from etbac.planner.words import floored, not_likely
 
 
 @pytest.mark.parametrize("name", ["betting", "exact"])
@@ -17,7 +17,7 @@ def test_a_set_that_is_not_worth_reading_is_said_with_what_it_would_take(statist
     """Not even the whole chain answers as the full model does, as with a coarse dtype."""
     made, table, test = statistics(2, 1_000, 0), matrix(2, 0), find_test(name)
     wrong = np.arange(made.n) % every == 0
-    sample = replace(made, right=np.tile(~wrong, (3, 1)), full_right=np.ones(made.n, bool))
+    sample = replace(made, scores=np.tile(~wrong, (3, 1)), full_scores=np.ones(made.n, bool))
     found = Choices(sample, Prices.expected(table, 4, made.n), Demands(sample, Prices.exactly(table, 4)))
     sentence = not_likely(Ahead(test, 0.98, 0.05, made.n, made.n), found)
 
