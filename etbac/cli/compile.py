@@ -69,9 +69,10 @@ def _plan(compiled: Compiled, request: Request, before: Plan | None, output: Out
         if before is None:
             return plan(path, PRECISION, data=data, note=output.note)
         search: dict[str, Any] = {"metric": before.search["metric"], "batch_size": before.search["batch_size"]}
+        if (tested := before.certificate or before.estimate) is not None:
+            search["delta"] = tested["level"] * 2 ** (tested["reading"] - 1)
         if before.certificate is not None:
-            reading, level = before.certificate["reading"], before.certificate["level"]
-            search |= {"test": before.certificate["test"], "delta": level * 2 ** (reading - 1)}
+            search["test"] = before.certificate["test"]
         return plan(path, before.precision, data=data, **search, thresholds=before.thresholds, note=output.note)
     except EtbacError as error:
         output.note(f"no plan was written: {error}")

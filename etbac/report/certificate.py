@@ -39,7 +39,8 @@ def about(figures: Figures) -> Iterator[str | Html]:
         "New samples are drawn as those of the certify set were: etbac monitor compares them.",
         f"The chain runs with the plan's thresholds and these very engines ({_made_with(found)}).",
         "The certify set was not used to train the model or its exits, nor to choose thresholds.",
-        "The claim is of the mean over all samples, not of each class, and not of a single answer.",
+        f"The claim is of the mean over all {'samples' if found.get('units') is None else 'units'}, not of each class, "
+        "and not of a single answer.",
     )
     yield Html("<p>It holds as long as</p>" + element("ul", *(element("li", each) for each in premises)))
 

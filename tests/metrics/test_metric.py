@@ -1,3 +1,6 @@
+import re
+from pathlib import Path
+
 import numpy as np
 import pytest
 
@@ -28,3 +31,10 @@ def test_a_model_with_several_fields_is_refused(name):
 def test_an_unknown_metric_lists_the_known_ones():
     with pytest.raises(UsageError, match="accuracy, agreement, f1, mcc, miou, pckh, pearson, pixel-accuracy"):
         metrics.metric("bleu")
+
+
+def test_the_document_names_every_metric():
+    text = (Path(__file__).parents[2] / "docs" / "tasks.md").read_text("utf-8")
+    (table,) = re.findall(r"^## Metrics\n(.*?)^## ", text, re.S | re.M)
+    first = [row.split("|")[1] for row in table.splitlines() if row.startswith("| `")]
+    assert set(re.findall(r"`([\w-]+)`", " ".join(first))) == set(metrics.METRICS)

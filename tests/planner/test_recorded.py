@@ -1,7 +1,9 @@
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
+from support.pixels import pixel_data, pixel_engines
 from support.two_blocks import INPUTS, make_engine_dir, make_inputs
 
 import etbac
@@ -9,7 +11,7 @@ from etbac.engine_dir import EngineDir
 from etbac.metrics import METRICS
 from etbac.planner.collect import collect
 from etbac.planner.recorded import collect_once
-from etbac.planner.samples import SampleSet
+from etbac.planner.samples import SampleSet, read_npz
 
 ROWS = 21
 SAMPLES = SampleSet(INPUTS, make_inputs(ROWS), np.arange(ROWS) % 3)
@@ -66,3 +68,20 @@ def test_one_file_is_kept(engines):
     for seed in range(3):
         collected(engines, SampleSet(INPUTS, make_inputs(ROWS, seed), SAMPLES.labels))
     assert len(list(engines.glob("statistics/*"))) == 1
+
+
+def test_parts_and_units_are_those_of_the_metric_and_the_samples(tmp_path):
+    engines = pixel_engines(tmp_path)
+    whole = read_npz(pixel_data(tmp_path / "data.npz", rows=40), EngineDir.open(engines).manifest.inputs)
+    samples = replace(whole, units=np.arange(40) // 2)
+    first, _ = collected(engines, samples, "miou")
+    second, ran = collected(engines, samples, "miou")
+    other, ran_again = collected(engines, whole, "miou")
+    assert ran == ran_again == 0
+    for name in ("chain", "full"):
+        np.testing.assert_array_equal(getattr(first.parts, name), getattr(second.parts, name))
+    assert first.parts.chain.shape == (2, 40, 6)
+    assert second.parts.value is METRICS["miou"].value
+    np.testing.assert_array_equal(second.units, samples.units)
+    assert other.units is None
+    assert second.replay({1: 0.9}).precision == first.replay({1: 0.9}).precision

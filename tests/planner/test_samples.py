@@ -1,3 +1,4 @@
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -31,6 +32,18 @@ def test_the_halves_are_disjoint_whole_and_the_same_for_one_seed():
     np.testing.assert_array_equal(certify.labels, certify.inputs["unread"] % 3)
 
 
+def test_samples_of_one_unit_stay_together():
+    units = np.arange(100) % 7
+    whole = replace(labelled(100), units=units)
+    search, certify = split(whole, seed=1)
+    assert (whole.independent, search.independent, certify.independent) == (7, 3, 4)
+    assert len(search) + len(certify) == 100
+    assert not set(search.units) & set(certify.units)
+    np.testing.assert_array_equal(certify.units, certify.inputs["unread"] % 7)
+    with pytest.raises(InputError, match="1 unit of samples cannot be split"):
+        split(replace(whole, units=np.zeros(100, int)), seed=0)
+
+
 def test_batches_cover_the_set_in_order_and_carry_what_has_no_batch_whole():
     batches = list(labelled(10).batches(4))
     assert [len(batch) for batch in batches] == [4, 4, 2]
@@ -49,6 +62,10 @@ def test_the_hash_is_of_every_byte():
 def test_a_file_of_inputs_and_labels_is_read(tmp_path):
     read = read_npz(save(tmp_path / "d.npz", labelled(6)), INPUTS)
     assert read.sha256 == labelled(6).sha256
+    assert read.units is None
+    known = read_npz(save(tmp_path / "d.npz", labelled(6), units=np.arange(6) // 2), INPUTS)
+    assert known.units.tolist() == [0, 0, 1, 1, 2, 2]
+    assert known.sha256 == read.sha256
 
 
 def test_what_is_wrong_with_a_file_is_said(tmp_path):
@@ -58,6 +75,8 @@ def test_what_is_wrong_with_a_file_is_said(tmp_path):
         read_npz(tmp_path / "lacks.npz", INPUTS)
     with pytest.raises(InputError, match=r"6 samples, but labels of shape \[4\]"):
         read_npz(save(tmp_path / "short.npz", labelled(6), labels=np.arange(4)), INPUTS)
+    with pytest.raises(InputError, match=r"6 samples, but units of shape \[6, 1\]"):
+        read_npz(save(tmp_path / "units.npz", labelled(6), units=np.zeros((6, 1), int)), INPUTS)
     with pytest.raises(InputError, match="cannot be read"):
         read_npz(save(tmp_path / "pickle.npz", labelled(6), labels=np.array([{}] * 6)), INPUTS)
     (tmp_path / "text.npz").write_text("no archive")

@@ -84,3 +84,33 @@ def test_what_is_certified_holds_in_the_population_as_often_as_promised(statisti
             violated += population.replay(passed[-1].candidate.thresholds).precision < PRECISION
     assert violated <= stats.binom.isf(0.01, trials, DELTA)
     assert certified >= 0.6 * trials
+
+
+def graded(exits: int, n: int, seed: int, joints: int = 16) -> ExitStatistics:
+    """A sample's score is the share of its joints that are right, each of a hardness near its picture's."""
+    rng = np.random.default_rng(seed)
+    hardness = rng.random(n)
+    each = hardness[:, None] + 0.15 * rng.standard_normal((n, joints))
+    limits = np.sort(rng.uniform(0.7, 1.0, exits + 1))[:, None, None]
+    right = each + 0.08 * rng.standard_normal((exits + 1, n, joints)) < limits
+    sure = limits[:-1, 0] - hardness + 0.03 * rng.standard_normal((exits, n))
+    scores = right.mean(axis=2)
+    return ExitStatistics(tuple(range(1, exits + 1)), sure.astype(np.float32), scores, scores[-1])
+
+
+def test_of_fractions_too_what_is_certified_holds_and_most_draws_are(matrix):
+    population, n, test = graded(3, 30_000, 5), 600, TESTS["betting"]
+    rng = np.random.default_rng(n)
+    trials, violated, certified, cost = 40, 0, 0, []
+    for _ in range(trials):
+        search, certify = draw(population, n, rng), draw(population, n, rng)
+        offered = choices(search, matrix(3, 5), test)
+        sequence = candidates(offered, ahead(n, round(search.n_right), test))
+        passed = [trial for trial in run_sequence(sequence, certify, test, PRECISION, DELTA) if trial.passed]
+        if passed and passed[-1].candidate.thresholds:
+            certified += 1
+            violated += population.replay(passed[-1].candidate.thresholds).precision < PRECISION
+            cost.append(passed[-1].candidate.cost_ms / offered.fastest(PRECISION).cost_ms)
+    assert violated <= stats.binom.isf(0.01, trials, DELTA)
+    assert certified >= 0.9 * trials
+    assert np.mean(cost) < 1.2

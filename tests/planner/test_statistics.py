@@ -1,6 +1,9 @@
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
+from etbac.planner.evidence import Parts
 from etbac.planner.statistics import ExitStatistics
 
 CONFIDENCE = np.array([[0.9, 0.2, np.nan, 0.5], [0.1, 0.8, 0.9, 0.5]], np.float32)
@@ -42,3 +45,29 @@ def test_replay_counts_harms_among_what_the_full_model_gets_right():
 def test_shapes_that_do_not_fit_are_refused():
     with pytest.raises(ValueError):
         ExitStatistics((3,), CONFIDENCE, RIGHT, RIGHT[-1])
+
+
+def test_scores_may_be_fractions():
+    graded = replace(SAMPLE, scores=RIGHT * 0.5, full_scores=SAMPLE.full_scores * 0.8)
+    assert not graded.is_right_or_wrong
+    replay = graded.replay({3: 0.5})
+    assert (replay.pairs.harms, replay.pairs.repairs) == pytest.approx((0.8 + 0.3 + 0.8, 0.5))
+    assert replay.precision == pytest.approx(1.0 / 2.4)
+    np.testing.assert_allclose(graded.repaired - graded.harmful, graded.scores - graded.full_scores)
+    assert 0.3 <= graded.grain < 0.8
+    assert SAMPLE.grain == 1
+
+
+def test_parts_make_the_metric_of_any_samples_and_stages():
+    """Of two classes, the label being 1 in all: the metric is how often it is 1, of those that are 0 or 1, squared."""
+    said = np.where(RIGHT, 1.0, 0.0)[..., None]
+    parts = Parts(said, np.array([1.0, 1, 1, 0])[:, None], lambda mean: float(mean[0] ** 2))
+    sample = replace(SAMPLE, parts=parts, units=np.array([0, 0, 1, 1]))
+    assert sample.at(0).chain_metric == 0.75**2
+    assert sample.at(0).ratio == 1
+    assert sample.replay({3: 0.5}).precision == pytest.approx((2 / 4) ** 2 / 0.75**2)
+    some = sample.take(np.array([3, 1, 1]))
+    assert some.at(2).chain_metric == 1
+    assert some.at(2).full_metric == pytest.approx((2 / 3) ** 2)
+    assert some.units.tolist() == [1, 0, 0]
+    assert sample.at(0).take(np.array([True, False, False, True])).chain_metric == 0.25

@@ -10,6 +10,7 @@ from etbac.compiler import compile
 from etbac.metrics import METRICS
 from etbac.passes.gates.patience import Patience
 from etbac.planner.collect import collect
+from etbac.planner.evidence import Parts
 from etbac.planner.memory import UNLIMITED, Memory
 from etbac.planner.samples import SampleSet
 from etbac.planner.statistics import ExitStatistics
@@ -50,6 +51,14 @@ def test_exits_that_are_kept_count_agreements_among_themselves():
     np.testing.assert_array_equal(fewer.confidence, [np.zeros(N), agree])
     np.testing.assert_array_equal(fewer.scores, search.scores[[0, 3, 4]])
     np.testing.assert_array_equal(keep(fewer, (4,), GATES).confidence, np.zeros((1, N)))
+
+
+def test_the_parts_of_a_metric_are_kept_with_the_exits():
+    search = statistics(np.random.default_rng(0))
+    parts = Parts(search.scores[..., None] * 1.0, search.full_scores[:, None] * 1.0, lambda mean: float(mean[0]))
+    fewer = keep(replace(search, parts=parts, units=np.arange(N)), (1, 4), GATES)
+    assert fewer.at(1).chain_metric == search.scores[3].mean()
+    assert fewer.units is not None
 
 
 def test_confidences_that_no_gate_recomputes_stay():
