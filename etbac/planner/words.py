@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+
 import numpy as np
 
 from etbac.planner.bootstrap import RESAMPLES, BootstrapTest
@@ -58,12 +60,18 @@ def failed(goal: Goal, pairs: Pairs, level: float) -> str:
 def not_likely(ahead: Ahead, choices: Choices) -> str:
     """The sentence for a set that is not worth reading: no plan is likely to pass with it."""
     test, precision, level, search = ahead.test, ahead.precision, ahead.level, choices.statistics
+    what = "samples" if search.units is None else "units"
     asked = f"precision {precision:g} at {confidence(level)} confidence"
     most = max((choice.candidate for choice in choices.plans), key=lambda each: each.net)
     pairs = search.pairs(most.thresholds)
+    if isinstance(test, BootstrapTest) and math.isnan(pairs.ratio):
+        return (
+            f"no plan has a precision: on the search set's {pairs.n:,} samples the full model's metric is "
+            f"{pairs.full_metric:.4f}, and a ratio is to one above 0; the certify set was not read"
+        )
     if isinstance(test, BootstrapTest):
         return (
-            f"{ahead.n:,} samples are unlikely to show {asked}: on the search set's {pairs.n:,} the most cautious plan "
+            f"{ahead.n:,} {what} are unlikely to show {asked}: on the search set's {pairs.n:,} the most cautious plan "
             f"keeps {pairs.ratio:.4f}, and a paired bootstrap shows {floored(test.best_precision(pairs, level))} "
             f"({_enough(test, pairs, precision, level)}); the certify set was not read"
         )
@@ -75,11 +83,11 @@ def not_likely(ahead: Ahead, choices: Choices) -> str:
         if not search.is_right_or_wrong:
             full, needs = f"on which the full model scores about {n_right:,}", f"a score of {needed:,}"
         return (
-            f"{ahead.n:,} samples, {full}, cannot certify {asked}, not even of a plan that loses none: the {test.name} "
+            f"{ahead.n:,} {what}, {full}, cannot certify {asked}, not even of a plan that loses none: the {test.name} "
             f"test needs {needs}, and of {n_right:,} certifies {best}"
         )
     return (
-        f"{ahead.n:,} samples are unlikely to certify {asked}: of the search set's {pairs.n:,} the most cautious plan "
+        f"{ahead.n:,} {what} are unlikely to certify {asked}: of the search set's {pairs.n:,} the most cautious plan "
         f"loses {amount(pairs.harms)} and repairs {amount(pairs.repairs)} "
         f"({_possible(test, pairs, precision, level)}); the certify set was not read"
     )
