@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import numpy.typing as npt
 
-from etbac.contract import FULL_MODEL_ID, Manifest
+from etbac.contract import Manifest
 from etbac.metrics import Metric
 from etbac.runtime.chain import Chain
 
@@ -22,6 +22,8 @@ NEAR = 1e-3
 NEAR_PIXELS = 3
 """As many pixels may do so where a confidence is a share of pixels."""
 TORCH_BATCH = 64
+LEARNED = "learned"
+"""The gate that reads what the head itself says of its sureness."""
 
 
 @dataclass(frozen=True)
@@ -50,7 +52,7 @@ class Decisions:
 def comparable(manifest: Manifest) -> str | None:
     """None where torch's decisions can be computed for these gates; otherwise why not."""
     names = {entry.contract.gate.get("name") for entry in manifest.segments if not entry.contract.is_last}
-    unknown = sorted(map(str, names - set(CONFIDENCES)))
+    unknown = sorted(map(str, names - {*CONFIDENCES, LEARNED}))
     return f"decisions of the gate {unknown[0]} have no plain torch form here" if unknown else None
 
 
@@ -107,10 +109,16 @@ def _compare(
     thresholds: Mapping[int, float],
     metric: Metric | None,
 ) -> _Compared:
-    logits = torch_logits(network, inputs, (*chain.exits, FULL_MODEL_ID))
+    found = torch_answers(network, inputs)
+    logits = np.stack([*(found[f"exit_{exit_id}"] for exit_id in chain.exits), found["prediction"]])
     gates = [entry.contract.gate for entry in chain.manifest.segments if not entry.contract.is_last]
     rows = np.arange(logits.shape[1])
-    confidence = np.array([confidence_of(gate, each) for gate, each in zip(gates, logits, strict=False)])
+    confidence = np.array(
+        [
+            found[f"exit_{exit_id}.confidence"].reshape(-1) if gate["name"] == LEARNED else confidence_of(gate, each)
+            for exit_id, gate, each in zip(chain.exits, gates, logits, strict=False)
+        ]
+    )
     limits = np.array([thresholds.get(exit_id, np.inf) for exit_id in chain.exits])[:, None]
     leaves = np.vstack([confidence.reshape(-1, len(rows)) >= limits, np.ones((1, len(rows)), np.bool_)])
     expected = leaves.argmax(axis=0)
@@ -126,26 +134,28 @@ def _compare(
     return _Compared(
         distances=np.abs(confidence - limits)[earlier, flipped] if len(flipped) else np.zeros(0),
         near=max(NEAR, NEAR_PIXELS / np.prod(logits.shape[3:])) if coarse else NEAR,
-        same=_answer(logits[expected, rows], of_joints) == _answer(answers["chain"], of_joints),
+        same=_same(logits[expected, rows], answers["chain"], of_joints),
         rows={} if metric is None or truth is None else {n: metric.rows(a, truth) for n, a in answers.items()},
     )
 
 
-def _answer(prediction: Array, of_joints: bool) -> Array:
-    """The class, also of each pixel; or the place of each joint."""
-    joints = prediction.reshape(*prediction.shape[:2], -1)
-    answer: Array = joints.argmax(axis=2) if of_joints else prediction.argmax(axis=1)
-    return answer
+def _same(ours: Array, theirs: Array, of_joints: bool) -> Array:
+    """Whether the class is the same, also of each pixel; or each joint's place; or the number."""
+    if ours.shape[1:] == (1,):
+        return np.isclose(ours, theirs, rtol=NEAR, atol=NEAR)
+    if of_joints:
+        ours, theirs = (each.reshape(*each.shape[:2], -1).swapaxes(1, 2) for each in (ours, theirs))
+    same: Array = ours.argmax(axis=1) == theirs.argmax(axis=1)
+    return same
 
 
-def torch_logits(network: ExitNetwork, inputs: Mapping[str, Array], ids: Sequence[int]) -> Array:
-    """float32 [exits, rows, …] of the network in torch, the full model's (id 0) among them."""
+def torch_answers(network: ExitNetwork, inputs: Mapping[str, Array]) -> Mapping[str, Array]:
+    """What the network answers in torch, by output."""
     import torch
 
-    names = ["prediction" if exit_id == FULL_MODEL_ID else f"exit_{exit_id}" for exit_id in ids]
     with torch.inference_mode():
         found = network(**{name: torch.from_numpy(array) for name, array in inputs.items()})
-        return np.stack([found[name].numpy() for name in names])
+        return {name: value.numpy() for name, value in found.items()}
 
 
 def confidence_of(gate: Mapping[str, Any], logits: Array) -> Array:

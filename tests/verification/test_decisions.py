@@ -101,3 +101,22 @@ def test_masks_and_joints_are_compared_and_scored_too(tmp_path, task, gate, metr
     rows = METRICS[metric].rows(full, full if metric == "agreement" else labels)
     assert done.figures["full model"] == pytest.approx(METRICS[metric].of(rows), abs=1e-3)
     assert done.figures["exit 1"] < done.figures["chain"] < done.figures["full model"]
+
+
+def test_numbers_leave_by_what_their_heads_say(tmp_path):
+    torch.manual_seed(0)
+    trunk = torch.nn.Sequential(torch.nn.Linear(6, 8), torch.nn.ReLU(), torch.nn.Linear(8, 1)).eval()
+    rows = {"input": np.random.default_rng(0).standard_normal((100, 6)).astype(np.float32)}
+    example = {"input": torch.from_numpy(rows["input"][:2])}
+    network = etbac.attach_exits(trunk, task="text", at=["1"], example_inputs=example).eval()
+    etbac.compile(network, tmp_path / "engines", example_inputs={"input": rows["input"][:2]})
+    with load(tmp_path / "engines") as chain:
+        assert comparable(chain.manifest) is None
+        labels = chain.full(rows)[:, 0]
+        done = compare_decisions(chain, network, rows, labels, thresholds(chain, rows), METRICS["pearson"])
+        left = chain.run(rows, thresholds=thresholds(chain, rows)).exit
+    assert done.passed
+    assert 0 < left.mean() < 1
+    assert done.predictions == 1
+    assert done.figures["full model"] == pytest.approx(1)
+    assert done.figures["exit 1"] < done.figures["chain"] < 1
