@@ -105,10 +105,10 @@ JOBS = (
         "DeepLab ResNet-50 on Cityscapes",
         "segmentation",
         "cityscapesScripts' README: leftImg8bit/ and gtFine/",
-        lambda folder: cityscapes.write(folder, train=18, val=3, size=(512, 256)),
+        lambda folder: cityscapes.write(folder, train=18, val=3, size=(256, 128)),
         "cityscapes",
         "deeplab-resnet50",
-        further=("--preprocess", "height=256", "--preprocess", "width=512"),
+        further=("--preprocess", "height=128", "--preprocess", "width=256"),
     ),
     Job(
         "BERT-base on GLUE (CoLA)",
