@@ -24,6 +24,10 @@ P99_NEEDS = 2000
 """Batches from which a 99th percentile is told."""
 
 
+OF_CLASSES = ("classification", "text", "speech")
+"""Tasks whose answers are a class's scores, or a number."""
+
+
 def write(result: Result, path: Path) -> None:
     """An .npz file: `prediction` (`prediction.<field>` where there are several), `exit_id`, `exit`, `confidence`."""
     arrays: dict[str, Any] = {**_named(result.prediction), "exit_id": result.exit_id, "exit": result.exit}
@@ -108,12 +112,14 @@ def _named(prediction: Prediction) -> dict[str, Array]:
 
 
 def _in_words(task: str, prediction: Prediction) -> list[Any]:
-    """A class index for a classification's scores `[rows, classes]`; else each tensor's dtype and shape."""
+    """A class index for scores `[rows, classes]`, the number itself of a text's `[rows, 1]`; else each tensor's dtype
+    and shape."""
     by_field = fields(prediction)
     only = next(iter(by_field.values()))
-    if task == "classification" and len(by_field) == 1 and only.ndim == 2 and only.dtype.kind == "f":
-        classes: list[Any] = only.argmax(axis=1).tolist()
-        return classes
+    if task in OF_CLASSES and len(by_field) == 1 and only.ndim == 2 and only.dtype.kind == "f":
+        is_number = task == "text" and only.shape[1] == 1
+        answers: list[Any] = only[:, 0].tolist() if is_number else only.argmax(axis=1).tolist()
+        return answers
     text = ", ".join(f"{field}: {tensor.dtype} {list(tensor.shape[1:])}" for field, tensor in by_field.items())
     return [text] * len(only)
 
