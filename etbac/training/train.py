@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
@@ -10,6 +11,7 @@ from typing import Any
 import numpy as np
 import torch
 from accelerate import Accelerator
+from accelerate.state import AcceleratorState
 from accelerate.utils import DistributedDataParallelKwargs
 from torch import nn
 
@@ -20,7 +22,7 @@ from etbac.models import checkpoint as checkpoints
 from etbac.models import tasks
 from etbac.models.attach import ExitNetwork, attach_exits, describe
 from etbac.models.capture import evaluating
-from etbac.models.checkpoint import Checkpoint
+from etbac.models.checkpoint import Checkpoint, state_sha256
 from etbac.models.data.splits import Sizes
 from etbac.models.heads.mlp import CONFIDENCE
 from etbac.training.batches import read, shares
@@ -74,59 +76,44 @@ def train(
     out, run = Path(out), run or RunOptions()
     if not out.absolute().parent.is_dir():
         raise UsageError(f"{out}: the folder {out.absolute().parent} does not exist; make it first")
+    trunk, heads = trunk or TrunkOptions(), heads or ExitOptions()
+    folder = None if data is None else Path(data)
+    asked = DataAsked(loader or LOADERS[tasks.get(task).name], folder, data_options, preprocessing, sizes, seed)
+    with _accelerating(run.precision) as accelerator:
+        torch.manual_seed(seed)
+        told = progress if progress is not None and accelerator.is_main_process else Silent()
+        begun = begin(model, None if start is None else Path(start), factory, model_options or {}, asked, told.note)
+        settings = {
+            "factory": [begun.factory, begun.kwargs, begun.trained and state_sha256(begun.trunk.state_dict())],
+            "exits": [task, exits, head_options, joint],
+            "training": [asdict(trunk), asdict(heads), run.precision, seed, accelerator.num_processes],
+            "data": [begun.data.source.loader, begun.data.source.options, begun.data.source.splits.digest()],
+        }
+        resume = Resume.open(out, settings, told, accelerator.is_main_process)
+        context = Context(accelerator, seed, resume, Log(run.losses, run.tensorboard), told, run.save_s)
+        training = _Training(context, begun, tasks.get(task), trunk, heads, run)
+        found = training.run(out, exits, head_options, joint)
+        if accelerator.is_main_process:
+            checkpoints.save(found, out)
+        accelerator.wait_for_everyone()
+        context.log.close()
+        resume.close()
+    return found
+
+
+@contextmanager
+def _accelerating(precision: str) -> Iterator[Accelerator]:
+    """Afterwards the process is as it was: another run in it may compute in other numbers."""
     accelerator = Accelerator(
         cpu=not torch.accelerator.is_available(),
-        mixed_precision=run.precision,
+        mixed_precision=precision,
         kwargs_handlers=[DistributedDataParallelKwargs()],
     )
-    progress = progress if progress is not None and accelerator.is_main_process else Silent()
-    trunk_options, exit_options = trunk or TrunkOptions(), heads or ExitOptions()
-    found_task = tasks.get(task)
-    torch.manual_seed(seed)
-    folder = None if data is None else Path(data)
-    asked = DataAsked(loader or LOADERS[task], folder, data_options, preprocessing, sizes, seed)
-    begun = begin(model, None if start is None else Path(start), factory, model_options or {}, asked, progress.note)
-    settings = {
-        "factory": [begun.factory, begun.kwargs, begun.trained and checkpoints.state_sha256(begun.trunk.state_dict())],
-        "exits": [task, exits, head_options, joint],
-        "training": [asdict(trunk_options), asdict(exit_options), run.precision, seed, accelerator.num_processes],
-        "data": [begun.data.source.loader, begun.data.source.options, begun.data.source.splits.digest()],
-    }
-    resume = Resume.open(out, settings, progress, accelerator.is_main_process)
-    context = Context(accelerator, seed, resume, Log(run.losses, run.tensorboard), progress, run.save_s)
-    training = _Training(context, begun, found_task, trunk_options, exit_options, run)
-    network = training.attach(exits, head_options)
-    if not begun.trained:
-        training.train_trunk()
-    full = {name: value.detach().cpu().clone() for name, value in begun.trunk.state_dict().items()}
-    if joint:
-        training.train_jointly(network)
-    elif network.exits:
-        training.train_exits(network)
-    network = _folded(network)
-    metric = begun.data.opened.metric or found_task.metric
-    found = Checkpoint(
-        network=network.to("cpu").eval(),
-        factory=begun.factory,
-        kwargs=begun.kwargs,
-        metric=metric,
-        full_state=full if joint else None,
-        preprocessing=begun.data.opened.preprocessing,
-        data=begun.data.source,
-        record={
-            "test": training.test(network, find_metric(metric)),
-            "trunk": asdict(trunk_options),
-            "exits": asdict(exit_options),
-        },
-        path=out,
-    )
-    if accelerator.is_main_process:
-        checkpoints.save(found, out)
-    accelerator.wait_for_everyone()
-    context.log.close()
-    resume.close()
-    accelerator.end_training()
-    return found
+    try:
+        yield accelerator
+    finally:
+        accelerator.end_training()
+        AcceleratorState._reset_state(reset_partial_state=True)
 
 
 class _Training:
@@ -141,9 +128,34 @@ class _Training:
         exits: ExitOptions,
         run: RunOptions,
     ) -> None:
-        self.context, self.begin, self.task, self.run = context, begin, task, run
+        self.context, self.begin, self.task, self.options = context, begin, task, run
         self.trunk_options, self.exit_options = trunk, exits
         self.sets = Sets(begin.data.of("train"), begin.data.of("fit"))
+
+    def run(self, out: Path, exits: Any, head_options: Mapping[str, Any] | None, joint: bool) -> Checkpoint:
+        """All stages, and what is to be saved."""
+        network = self.attach(exits, head_options)
+        if not self.begin.trained:
+            self.train_trunk()
+        full = {name: value.detach().cpu().clone() for name, value in self.begin.trunk.state_dict().items()}
+        if joint:
+            self.train_jointly(network)
+        elif network.exits:
+            self.train_exits(network)
+        network = _folded(network)
+        metric = self.begin.data.opened.metric or self.task.metric
+        tested = self.test(network, find_metric(metric))
+        return Checkpoint(
+            network=network.to("cpu").eval(),
+            factory=self.begin.factory,
+            kwargs=self.begin.kwargs,
+            metric=metric,
+            full_state=full if joint else None,
+            preprocessing=self.begin.data.opened.preprocessing,
+            data=self.begin.data.source,
+            record={"test": tested, "trunk": asdict(self.trunk_options), "exits": asdict(self.exit_options)},
+            path=out,
+        )
 
     def attach(self, exits: Any, head_options: Mapping[str, Any] | None) -> ExitNetwork:
         """The trunk with new exits, drawn from the run's seed."""
@@ -154,19 +166,21 @@ class _Training:
         return attach_exits(self.begin.trunk, self.task.name, exits, example_inputs=inputs, head_options=head_options)
 
     def train_trunk(self) -> None:
-        stage = TrunkStage(self.begin.trunk, self.task, self.context, self.sets, self.trunk_options, self.run.workers)
+        stage = TrunkStage(
+            self.begin.trunk, self.task, self.context, self.sets, self.trunk_options, self.options.workers
+        )
         Loop(self.context, stage, self.trunk_options, len(self.sets.train)).run()
 
     def train_jointly(self, network: ExitNetwork) -> None:
         stage = JointStage(
-            network, self.task, self.context, self.sets, self.trunk_options, self.exit_options, self.run.workers
+            network, self.task, self.context, self.sets, self.trunk_options, self.exit_options, self.options.workers
         )
         Loop(self.context, stage, self.trunk_options, len(self.sets.train)).run()
 
     def train_exits(self, network: ExitNetwork) -> None:
         accelerator = self.context.accelerator
         network.to(accelerator.device)
-        trunk = FrozenTrunk(network, accelerator.device, accelerator.autocast, self.run.workers)
+        trunk = FrozenTrunk(network, accelerator.device, accelerator.autocast, self.options.workers)
         kept = self._keep_features(trunk)
         stage = ExitStage(network, self.task, self.context, self.sets, self.exit_options, trunk, kept)
         Loop(self.context, stage, self.exit_options, len(self.sets.train)).run()
@@ -178,10 +192,10 @@ class _Training:
         total = sum(map(len, sets.values()))
         example = trunk.see(next(read(self.sets.train, [np.arange(1)])))
         needed = KeptFeatures.bytes_for(example, total)
-        if needed > self.run.cache_gb * GB:
+        if needed > self.options.cache_gb * GB:
             self.context.progress.note(
-                f"the trunk's features would take {needed / GB:.1f} GB and {self.run.cache_gb:g} GB may be kept: the "
-                "trunk runs in every epoch"
+                f"the trunk's features would take {needed / GB:.1f} GB, and {self.options.cache_gb:g} GB may be kept: "
+                "the trunk runs in every epoch"
             )
             return {}
         kept = {name: KeptFeatures(self.context.resume.features(name), len(part)) for name, part in sets.items()}
@@ -198,7 +212,7 @@ class _Training:
         sums: dict[str, Any] = {}
         count = 0
         with evaluating(network):
-            for inputs, targets in read(part, shares(len(part), JUDGED, place), self.run.workers):
+            for inputs, targets in read(part, shares(len(part), JUDGED, place), self.options.workers):
                 answers = network(**{name: value.to(device) for name, value in inputs.items()})
                 judged = {name: answer for name, answer in answers.items() if not name.endswith(f".{CONFIDENCE}")}
                 for name, answer in judged.items():

@@ -211,3 +211,12 @@ def test_a_wrong_request_is_refused_before_anything_is_trained(
 def same_weights(first: Checkpoint, second: Checkpoint) -> bool:
     first_hash, second_hash = (checkpoints.state_sha256(each.network.state_dict()) for each in (first, second))
     return first_hash == second_hash
+
+
+def test_another_run_in_the_same_process_may_compute_in_other_numbers(
+    uninterrupted: Checkpoint, tmp_path: Path
+) -> None:
+    for precision in ("bf16", "no"):
+        run = RunOptions(precision=precision)
+        found = train(out=tmp_path / f"{precision}.pt", start=uninterrupted.path, exits=[2], heads=HEADS, run=run)
+        assert all(value.dtype != torch.bfloat16 for value in found.network.state_dict().values())
