@@ -83,7 +83,6 @@ def tasks() -> list[Task]:
             (
                 *("--loader", "text-file", "--model", "transformers", "--from", str(minilm)),
                 *("--preprocess", f"tokenizer={minilm}", "--preprocess", "max_length=24"),
-                *("--optimizer", "adamw", "--learning-rate", "2e-4", "--batch-size", "32", "--clip", "1"),
                 *("--exits", "all"),
             ),
             ("--epochs", "2"),
@@ -97,7 +96,7 @@ def tasks() -> list[Task]:
                 *("--loader", "wav-folder", "--data-option", "unit=stem", "--exits", "all"),
                 *("--preprocess", "rate=8000", "--preprocess", "length=16000"),
                 *("--model", "transformers", "--model-options", json.dumps(small_wav2vec2)),
-                *("--optimizer", "adamw", "--learning-rate", "1e-3", "--batch-size", "32", "--clip", "1"),
+                *("--learning-rate", "1e-3"),
             ),
             ("--epochs", "20"),
             uncertified="about 560 prompts are too few independent units",

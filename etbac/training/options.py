@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Mapping
 from dataclasses import dataclass
+from types import MappingProxyType
+from typing import Any
 
 from etbac.errors import UsageError
 
@@ -54,6 +57,37 @@ class TrunkOptions(LoopOptions):
     def scale(self, epoch: int) -> float:
         """Size of the pictures in `epoch` (from 0)."""
         return self.scales[min(epoch * len(self.scales) // self.epochs, len(self.scales) - 1)]
+
+    @staticmethod
+    def of(task: str, **given: Any) -> TrunkOptions:
+        """The task's own, but for those given; see `checked`."""
+        return TrunkOptions(**(given if task == "classification" else {**OTHERS, **given})).checked(task)
+
+    def checked(self, task: str) -> TrunkOptions:
+        """UsageError where pictures would be changed and the targets in them not."""
+        changes = self.padding is not None or set(self.scales) != {1.0}
+        if task in SPATIAL and changes:
+            raise UsageError(
+                f"pictures are not shifted or resized for {task}, whose targets lie in them: leave padding (None) and "
+                "scales (1) as they are"
+            )
+        return self
+
+
+SPATIAL = ("pose", "segmentation")
+"""Tasks whose targets are places in the picture."""
+OTHERS: Mapping[str, Any] = MappingProxyType(
+    {
+        "optimizer": "adamw",
+        "learning_rate": 2e-4,
+        "batch_size": 32,
+        "weight_decay": 1e-2,
+        "clip": 1.0,
+        "padding": None,
+        "scales": (1.0,),
+    }
+)
+"""What trunks of other tasks than classification begin with: most are transformers, and none takes changed pictures."""
 
 
 @dataclass(frozen=True)

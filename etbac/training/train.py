@@ -76,7 +76,7 @@ def train(
     out, run = Path(out), run or RunOptions()
     if not out.absolute().parent.is_dir():
         raise UsageError(f"{out}: the folder {out.absolute().parent} does not exist; make it first")
-    trunk, heads = trunk or TrunkOptions(), heads or ExitOptions()
+    trunk, heads = TrunkOptions.of(task) if trunk is None else trunk.checked(task), heads or ExitOptions()
     folder = None if data is None else Path(data)
     asked = DataAsked(loader or LOADERS[tasks.get(task).name], folder, data_options, preprocessing, sizes, seed)
     with _accelerating(run.precision) as accelerator:

@@ -32,3 +32,13 @@ def test_what_there_is_not_is_refused_by_name() -> None:
         TrunkOptions(optimizer="adam")
     with pytest.raises(UsageError, match="'int8': there are no, fp16, bf16"):
         RunOptions(precision="int8")
+
+
+def test_pictures_with_targets_in_them_are_left_as_they_are() -> None:
+    options = TrunkOptions.of("segmentation", epochs=3)
+    assert (options.epochs, options.padding, options.scales, options.optimizer) == (3, None, (1.0,), "adamw")
+    assert TrunkOptions.of("classification", epochs=3) == TrunkOptions(epochs=3)
+    with pytest.raises(UsageError, match="whose targets lie in them"):
+        TrunkOptions.of("pose", scales=(0.5, 1.0))
+    with pytest.raises(UsageError, match="whose targets lie in them"):
+        TrunkOptions().checked("segmentation")
