@@ -17,7 +17,8 @@ levels = st.floats(1e-4, 0.4)
 def test_exact_test_is_the_binomial_tail(n, ratio, precision):
     harms = min(n, int(n * (1 - precision) * ratio))
     expected = stats.binom.cdf(harms, n, 1 - precision)
-    assert guarantee.exact_test(n, harms, precision) == pytest.approx(expected, rel=1e-7, abs=1e-300)
+    # scipy's own falls to nothing early: 0.0 where the tail is 2.9e-269
+    assert guarantee.exact_test(n, harms, precision) == pytest.approx(expected, rel=1e-7, abs=1e-200)
 
 
 @pytest.mark.parametrize(("n", "harms"), [(935, 0), (2_500, 3), (5_000, 9), (10_000, 22), (50_000, 139)])
