@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -14,6 +13,7 @@ import torch
 import transformers as tf
 from torch import nn
 
+from benchmarks.data import nouns
 from benchmarks.zoo.package_models import package_folder
 from etbac.contract import TensorSpec
 from etbac.frontend.torch_export import export_dict
@@ -62,10 +62,7 @@ class GlossClassifier(nn.Module):
 
 def read(folder: Path) -> Glosses:
     """FIT + POPULATION glosses of the commonest subjects, in random order, without their examples."""
-    entries = [line.split(" | ") for line in Path(folder, "data.noun").read_text().splitlines() if line[:1].isdigit()]
-    subjects = [int(head.split()[1]) for head, _ in entries]
-    kept = [subject for subject, _ in Counter(subjects).most_common(CLASSES)]
-    texts = [(text.split('; "')[0], kept.index(s)) for (_, text), s in zip(entries, subjects, strict=True) if s in kept]
+    texts = nouns(folder, CLASSES)
     order = np.random.default_rng(0).permutation(len(texts))[: FIT + POPULATION]
     tokenizer = tf.AutoTokenizer.from_pretrained(_folder())
     encoded = tokenizer(

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import os
-import subprocess
-import tempfile
 from pathlib import Path
+
+from benchmarks.data import unpack
 
 LANGUAGES = ("en", "es", "fr", "it", "ru")
 
@@ -16,18 +16,9 @@ def link_prompts(folder: Path, cache: Path = Path("data/asterisk")) -> None:
     for language in LANGUAGES:
         source = cache / language
         if not source.is_dir():
-            _fetch(f"asterisk-core-sounds-{language}-wav", source)
+            unpack(f"asterisk-core-sounds-{language}-wav", source)
         for path in sorted(source.rglob("*.wav")):
             if path.stat().st_size > 2_000:  # shorter ones are beeps and silence
                 target = folder / language / "-".join(path.relative_to(source).parts[-2:])
                 target.parent.mkdir(parents=True, exist_ok=True)
                 os.link(path, target)
-
-
-def _fetch(package: str, into: Path) -> None:
-    with tempfile.TemporaryDirectory() as scratch:
-        done = subprocess.run(["apt-get", "download", "-qq", package], cwd=scratch, capture_output=True, check=False)
-        if done.returncode:
-            raise SystemExit(f"the package {package} could not be fetched (apt-get update may be needed, as root)")
-        into.mkdir(parents=True)
-        subprocess.run(["dpkg", "-x", str(next(Path(scratch).glob("*.deb"))), str(into)], check=True)

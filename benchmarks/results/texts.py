@@ -3,24 +3,20 @@
 from __future__ import annotations
 
 import csv
-from collections import Counter
 from pathlib import Path
 
 import numpy as np
 
-from benchmarks.data import wordnet
+from benchmarks.data import nouns, wordnet
 
 CLASSES = 12
-"""The subjects (lexicographer files) that most nouns have."""
+"""The subjects that most nouns have."""
 TEST = 5_000
 
 
 def write_glosses(folder: Path, count: int) -> None:
-    """`count` glosses of the commonest subjects in random order, without their examples: the last TEST are test.csv."""
-    lines = [line for line in (wordnet() / "data.noun").read_text().splitlines() if line[:1].isdigit()]
-    pairs = [(gloss.split('; "')[0], head.split()[1]) for head, gloss in (line.split(" | ", 1) for line in lines)]
-    common = {subject for subject, _ in Counter(subject for _, subject in pairs).most_common(CLASSES)}
-    texts = sorted({pair for pair in pairs if pair[1] in common})
+    """`count` different glosses in random order: the last TEST are test.csv."""
+    texts = sorted(set(nouns(wordnet(), CLASSES)))
     order = np.random.default_rng(0).permutation(len(texts))[:count]
     for name, rows in (("train", order[:-TEST]), ("test", order[-TEST:])):
         with (folder / f"{name}.csv").open("w", newline="") as file:

@@ -33,7 +33,7 @@ PACKAGES = {
     "torch": Package("train", "torch", "train, and read checkpoints and exported programs"),
     "safetensors": Package("train", "safetensors", "read weights"),
     "transformers": Package("train", "transformers", "text and speech models"),
-    "accelerate": Package("train", "accelerate", "text and speech models"),
+    "accelerate": Package("train", "accelerate", "train"),
     "pillow": Package("train", "PIL", "run on folders of pictures"),
     "tokenizers": Package("train", "tokenizers", "run on files of texts"),
     "soundfile": Package("train", "soundfile", "run on folders of sounds, other than PCM in wav files"),

@@ -99,13 +99,13 @@ class Loop:
         done = self.epoch * per_epoch + self.step
         advance = context.progress.stage(self.stage.name, options.epochs * per_epoch, done)
         self._saved = time.monotonic()
-        while self.epoch < options.epochs and not self._stopped:
+        while not self._ended:
             self._run_epoch(per_epoch, advance)
         self._module = context.accelerator.unwrap_model(self._module)
 
     @property
-    def _stopped(self) -> bool:
-        return 0 < self.options.stop_after <= self._since
+    def _ended(self) -> bool:
+        return self.epoch == self.options.epochs or 0 < self.options.stop_after <= self._since
 
     def _batches(self) -> list[Rows]:
         return epoch_batches(self.n, self.options.batch_size, self.context.place, self.context.seed, self.epoch)
@@ -178,7 +178,7 @@ class Loop:
             "sums": self.context.sums(self._total, self._count),
             "best": [self._best, self._since],
             "module": accelerator.unwrap_model(self._module).state_dict(),
-            "optimizer": self._optimizer.state_dict(),
+            "optimizer": None if self._ended else self._optimizer.state_dict(),  # written again at later stages' saves
             "stage": self.stage.state(),
         }
         self.context.resume.save(self.stage.name, state)
@@ -189,7 +189,8 @@ class Loop:
             self._total, self._count = state["sums"]
         self._best, self._since = state["best"]
         self.stage.loss.load_state_dict(state["module"])
-        self._optimizer.load_state_dict(state["optimizer"])
+        if state["optimizer"] is not None:
+            self._optimizer.load_state_dict(state["optimizer"])
         self.stage.restore(state["stage"])
 
 

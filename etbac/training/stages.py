@@ -36,21 +36,45 @@ class Sets:
     fit: Part
 
 
-class _OnSamples:
-    """A stage whose loss reads inputs and targets."""
+class TrunkStage:
+    """The trunk alone, whose answer is the full model's."""
 
-    def __init__(self, context: Context, sets: Sets, options: TrunkOptions, workers: int, seed: int) -> None:
-        self._context, self._sets, self._options = context, sets, options
-        self._workers, self._seed = workers, seed
+    name = "trunk"
+    leaves_some_unused = True
 
-    def _read(self, batches: Sequence[Rows], epoch: int, start: int) -> Iterator[Batch]:
-        """As trained on: pictures mirrored, shifted and resized."""
+    def __init__(
+        self, trunk: nn.Module, task: Task, context: Context, sets: Sets, options: TrunkOptions, workers: int
+    ) -> None:
+        self._context, self._sets, self._options, self._workers = context, sets, options, workers
+        self.loss: nn.Module = TrunkLoss(trunk.to(memory_format=memory_layout(trunk)), task)  # type: ignore[call-overload]
+
+    def parameters(self) -> list[nn.Parameter]:
+        return [each for each in self.loss.parameters() if each.requires_grad]
+
+    def batches(self, batches: list[Rows], epoch: int, start: int) -> Iterator[tuple[Any, ...]]:
+        """Pictures mirrored, shifted and resized."""
+        rank = self._context.place.rank
         for step, (inputs, targets) in enumerate(read(self._sets.train, batches, self._workers), start=start):
-            drawn = np.random.SeedSequence([self._seed, epoch, step, self._context.place.rank]).generate_state(1)
+            drawn = np.random.SeedSequence([self._context.seed, epoch, step, rank]).generate_state(1)
             generator = torch.Generator().manual_seed(int(drawn[0]))
-            yield self._placed(
-                {name: self._augmented(each, epoch, generator) for name, each in inputs.items()}, targets
-            )
+            changed = {name: self._augmented(each, epoch, generator) for name, each in inputs.items()}
+            yield self._placed(changed, targets)
+
+    def judge(self) -> float:
+        batches = shares(len(self._sets.fit), JUDGED, self._context.place)
+        total = count = 0.0
+        with evaluating(self.loss), self._context.accelerator.autocast():
+            for inputs, targets in read(self._sets.fit, batches, self._workers):
+                total += self.loss(*self._placed(inputs, targets)).item() * len(targets)
+                count += len(targets)
+        total, count = self._context.sums(total, count)
+        return total / count
+
+    def state(self) -> Mapping[str, Any]:
+        return {}
+
+    def restore(self, state: Mapping[str, Any]) -> None:
+        return None
 
     def _augmented(self, values: Tensor, epoch: int, generator: torch.Generator) -> Tensor:
         if values.ndim != 4 or self._options.padding is None:
@@ -60,44 +84,6 @@ class _OnSamples:
     def _placed(self, inputs: Mapping[str, Tensor], targets: Tensor) -> Batch:
         device = self._context.accelerator.device
         return {name: value.to(device) for name, value in inputs.items()}, targets.to(device)
-
-    def _judge(self, loss: nn.Module) -> float:
-        batches = shares(len(self._sets.fit), JUDGED, self._context.place)
-        total = count = 0.0
-        with evaluating(loss), self._context.accelerator.autocast():
-            for inputs, targets in read(self._sets.fit, batches, self._workers):
-                total += loss(*self._placed(inputs, targets)).item() * len(targets)
-                count += len(targets)
-        total, count = self._context.sums(total, count)
-        return total / count
-
-
-class TrunkStage(_OnSamples):
-    """The trunk alone, whose answer is the full model's."""
-
-    name = "trunk"
-    leaves_some_unused = True
-
-    def __init__(
-        self, trunk: nn.Module, task: Task, context: Context, sets: Sets, options: TrunkOptions, workers: int
-    ) -> None:
-        super().__init__(context, sets, options, workers, context.seed)
-        self.loss: nn.Module = TrunkLoss(trunk.to(memory_format=memory_layout(trunk)), task)  # type: ignore[call-overload]
-
-    def parameters(self) -> list[nn.Parameter]:
-        return [each for each in self.loss.parameters() if each.requires_grad]
-
-    def batches(self, batches: list[Rows], epoch: int, start: int) -> Iterator[tuple[Any, ...]]:
-        return self._read(batches, epoch, start)
-
-    def judge(self) -> float:
-        return self._judge(self.loss)
-
-    def state(self) -> Mapping[str, Any]:
-        return {}
-
-    def restore(self, state: Mapping[str, Any]) -> None:
-        return None
 
 
 class JointStage(TrunkStage):

@@ -173,7 +173,9 @@ def do(job: Job) -> Row:
                 [sys.executable, "-m", "etbac", *command], capture_output=True, text=True, check=False
             )
             seconds[stage] = time.monotonic() - start
-            if done.returncode:
+            failed = done.returncode != 0
+            print(f"  {stage}: {seconds[stage]:.1f} s{', failed' if failed else ''}", flush=True)
+            if failed:
                 lines = done.stderr.strip().splitlines() or ["it said nothing"]
                 return Row(job, seconds, f"{stage}: {lines[-1]}")
     return Row(job, seconds, None)

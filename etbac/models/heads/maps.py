@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import math
+from abc import abstractmethod
+from typing import Any
 
 from torch import Tensor, nn
+from torch.nn.functional import interpolate
 from torch.nn.utils.fusion import fuse_conv_bn_eval
 
 from etbac.models.heads.base import Head
@@ -15,11 +18,38 @@ MOST_LEADING_TOKENS = 5
 
 
 class MapHead(Head):
-    """For feature maps [B, C, H, W], or tokens [B, T, C] of a picture: `grid` is (rows, columns) of the last tokens."""
+    """For feature maps [B, C, H, W], or tokens [B, T, C] of a picture: `grid` is (rows, columns) of the last tokens.
 
-    def __init__(self, grid: list[int] | None) -> None:
+    Answers maps of `size`; what its layers give is brought there by bilinear interpolation.
+    """
+
+    def __init__(self, size: list[int], grid: list[int] | None) -> None:
         super().__init__()
+        self.size = (int(size[0]), int(size[1]))
         self.grid = None if grid is None else (int(grid[0]), int(grid[1]))
+
+    @classmethod
+    def fit(cls, features: Tensor, prediction: Tensor) -> dict[str, Any] | None:
+        found = map_shape(features, prediction)
+        if found is None:
+            return None
+        channels, sides, grid = found
+        size = list(prediction.shape[2:])
+        options = {"in_channels": channels, "size": size, **cls.own_options(prediction.shape[1], size, sides)}
+        return options if grid is None else {**options, "grid": grid}
+
+    @staticmethod
+    @abstractmethod
+    def own_options(answers: int, size: list[int], sides: list[int]) -> dict[str, Any]:
+        """Options for that many maps of `size` from features of `sides`, besides those that all map heads have."""
+
+    @abstractmethod
+    def maps(self, pooled: Tensor) -> Tensor:
+        """What the layers give: [B, answers, rows, columns]."""
+
+    def classify(self, pooled: Tensor) -> Tensor:
+        found = self.maps(pooled)
+        return found if tuple(found.shape[2:]) == self.size else interpolate(found, self.size, mode="bilinear")
 
     def pool(self, features: Tensor, **inputs: Tensor) -> Tensor:
         if self.grid is None:

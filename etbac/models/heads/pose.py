@@ -9,7 +9,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from etbac.models.heads.maps import ConvNormRelu, MapHead, map_shape
+from etbac.models.heads.maps import ConvNormRelu, MapHead
 
 WIDTH = 64
 
@@ -34,8 +34,7 @@ class ConvPose(MapHead):
         norm: bool = True,
         grid: list[int] | None = None,
     ) -> None:
-        super().__init__(grid)
-        self.size = (int(size[0]), int(size[1]))
+        super().__init__(size, grid)
         widths = [in_channels, *[hidden] * max(ups, 1)]
         layers: list[nn.Module] = []
         for before, after in pairwise(widths):
@@ -48,25 +47,15 @@ class ConvPose(MapHead):
         self.layers = nn.Sequential(*layers)
         self.output = nn.Conv2d(hidden, joints, 1)
 
-    @classmethod
-    def fit(cls, features: Tensor, prediction: Tensor) -> dict[str, Any] | None:
-        found = map_shape(features, prediction)
-        if found is None:
-            return None
-        channels, sides, grid = found
-        joints, *size = prediction.shape[1:]
+    @staticmethod
+    def own_options(answers: int, size: list[int], sides: list[int]) -> dict[str, Any]:
         larger = min(wanted / side for wanted, side in zip(size, sides, strict=True))
-        ups = max(0, math.floor(math.log2(larger)))
-        options = {"in_channels": channels, "joints": joints, "size": size, "ups": ups}
-        if larger < 1:
-            options["down"] = max(1, round(1 / larger))
-        return options if grid is None else {**options, "grid": grid}
+        options = {"joints": answers, "ups": max(0, math.floor(math.log2(larger)))}
+        return options if larger >= 1 else {**options, "down": max(1, round(1 / larger))}
 
-    def classify(self, pooled: Tensor) -> Tensor:
+    def maps(self, pooled: Tensor) -> Tensor:
         heatmaps: Tensor = self.output(self.layers(pooled))
-        if tuple(heatmaps.shape[2:]) == self.size:
-            return heatmaps
-        return nn.functional.interpolate(heatmaps, self.size, mode="bilinear")
+        return heatmaps
 
     def fold_norm(self) -> None:
         for layer in self.layers:

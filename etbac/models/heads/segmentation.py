@@ -6,7 +6,7 @@ from typing import Any
 
 from torch import Tensor, nn
 
-from etbac.models.heads.maps import ConvNormRelu, MapHead, map_shape
+from etbac.models.heads.maps import ConvNormRelu, MapHead
 
 WIDTH = 64
 
@@ -27,26 +27,17 @@ class ConvSegmentation(MapHead):
         norm: bool = True,
         grid: list[int] | None = None,
     ) -> None:
-        super().__init__(grid)
-        self.size = (int(size[0]), int(size[1]))
+        super().__init__(size, grid)
         self.layer = ConvNormRelu(nn.Conv2d(in_channels, hidden, 3, padding=1, bias=not norm), norm)
         self.output = nn.Conv2d(hidden, num_classes, 1)
 
-    @classmethod
-    def fit(cls, features: Tensor, prediction: Tensor) -> dict[str, Any] | None:
-        found = map_shape(features, prediction)
-        if found is None:
-            return None
-        channels, _, grid = found
-        classes, *size = prediction.shape[1:]
-        options: dict[str, Any] = {"in_channels": channels, "num_classes": classes, "size": size}
-        return options if grid is None else {**options, "grid": grid}
+    @staticmethod
+    def own_options(answers: int, size: list[int], sides: list[int]) -> dict[str, Any]:
+        return {"num_classes": answers}
 
-    def classify(self, pooled: Tensor) -> Tensor:
+    def maps(self, pooled: Tensor) -> Tensor:
         scores: Tensor = self.output(self.layer(pooled))
-        if tuple(scores.shape[2:]) == self.size:
-            return scores
-        return nn.functional.interpolate(scores, self.size, mode="bilinear")
+        return scores
 
     def fold_norm(self) -> None:
         self.layer.fold_norm()
