@@ -128,7 +128,7 @@ def table(chosen: Sequence[Row], results: Sequence[Mapping[str, Any]]) -> Table:
             test["shares"],
             f"{figures['ratio']:.3f}",
             f"{figures['p90_ratio']:.3f}",
-            f"{figures['p99_ratio']:.3f}",
+            "–" if figures["p99_ratio"] is None else f"{figures['p99_ratio']:.3f}",
             "–" if cut is None else f"{cut / figures['full_ms']:.3f}",
             test["metric"],
             f"{test['full']:.4f}",
