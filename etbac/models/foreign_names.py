@@ -60,14 +60,15 @@ def _shifted(by: int, template: str, *groups: int) -> Callable[[Match[str]], str
     return to
 
 
-def _vgg_rules() -> tuple[tuple[str, To], ...]:
-    """Layers of one long sequence -> blocks of convolution and normalisation."""
+def _vgg_rules(norm: bool) -> tuple[tuple[str, To], ...]:
+    """Layers of one long sequence -> blocks of a convolution and, with `norm`, its normalisation."""
     rules: list[tuple[str, To]] = []
+    named = (0, 1) if norm else (0,)
     place = block = 0
     for _, depth in CONFIGURATION_D:
         for _ in range(depth):
-            rules += [(rf"features\.{place + part}\.", f"features.{block}.{part}.") for part in (0, 1)]
-            place, block = place + 3, block + 1
+            rules += [(rf"features\.{place + part}\.", f"features.{block}.{part}.") for part in named]
+            place, block = place + len(named) + 1, block + 1
         place += 1
     return tuple(rules)
 
@@ -99,7 +100,8 @@ RESNET_FROM_TRANSFORMERS = Form(
         (r"classifier\.1\.", "fc."),
     ),
 )
-VGG = Form("VGG16 with batch normalisation of torchvision or timm", _vgg_rules())
+VGG_WITH_NORM = Form("VGG16 with batch normalisation of torchvision", _vgg_rules(norm=True))
+VGG = Form("VGG16 of torchvision", _vgg_rules(norm=False))
 _VIT = r"vit.layers.\1."
 _TORCHVISION_VIT = r"encoder\.layers\.encoder_layer_(\d+)\."
 VIT_OF_TORCHVISION = Form(
@@ -196,6 +198,7 @@ FORMS = (
     AS_IT_IS,
     RESNET_TO_TRANSFORMERS,
     RESNET_FROM_TRANSFORMERS,
+    VGG_WITH_NORM,
     VGG,
     VIT_OF_TORCHVISION,
     VIT_OF_TIMM,

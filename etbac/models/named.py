@@ -9,7 +9,7 @@ import torch
 
 from etbac.errors import UsageError
 from etbac.models.attach import ExitNetwork, attach_exits
-from etbac.models.registry import IMAGENET_DEPTHS, factory
+from etbac.models.registry import CIFAR_DEPTHS, factory
 
 ROWS = 16
 TASKS = {"pose": "pose", "deeplab": "segmentation"}
@@ -27,7 +27,7 @@ def random_network(name: str, exits: str) -> tuple[ExitNetwork, dict[str, npt.ND
     torch.manual_seed(0)
     network = factory(name)().eval()
     task = TASKS.get(name.partition("-")[0], "classification")
-    small = task == "classification" and name not in {f"resnet{depth}" for depth in IMAGENET_DEPTHS}
+    small = name == "vgg16" or name in {f"resnet{depth}" for depth in CIFAR_DEPTHS}
     side = 32 if small else 224
     images = torch.randn(ROWS, 3, side, side)
     with_exits = attach_exits(network, task, at=_places(exits), example_inputs={"image": images[:2]}).eval()

@@ -18,15 +18,17 @@ Factory: TypeAlias = "Callable[..., nn.Module]"
 CIFAR_DEPTHS = (8, 14, 20, 32, 44, 56, 110)
 IMAGENET_DEPTHS = (18, 34, 50, 101, 152)
 DEEPLAB_DEPTHS = (18, 34, 50, 101)
+LITE_SIZES = (0, 1, 2, 3, 4)
 BUILT_IN = {
     **{f"resnet{depth}": ("etbac.models.resnet:cifar_resnet", depth) for depth in CIFAR_DEPTHS},
     **{f"resnet{depth}": ("etbac.models.resnet:imagenet_resnet", depth) for depth in IMAGENET_DEPTHS},
+    **{f"efficientnet-lite{size}": ("etbac.models.efficientnet_lite:efficientnet_lite", size) for size in LITE_SIZES},
     "vgg16": ("etbac.models.vgg:vgg16", None),
     **{f"pose-resnet{depth}": ("etbac.models.pose_resnet:pose_resnet", depth) for depth in IMAGENET_DEPTHS},
     **{f"deeplab-resnet{depth}": ("etbac.models.deeplab:deeplab", depth) for depth in DEEPLAB_DEPTHS},
     "transformers": ("etbac.models.hub:transformers", None),
 }
-"""Name -> `module:function`, and the depth that is its first argument."""
+"""Name -> `module:function`, and the depth or size that is its first argument."""
 
 
 def names() -> tuple[str, ...]:

@@ -44,6 +44,13 @@ def test_vgg16_fits_the_size_of_its_pictures(size: int) -> None:
     assert len(find_blocks(network, {"image": pictures})) == 13
 
 
+@pytest.mark.parametrize(("norm", "parameters"), [(False, 138_357_544), (True, 138_365_992)])
+def test_vgg16_with_the_papers_classifier_has_the_published_number_of_parameters(norm: bool, parameters: int) -> None:
+    with torch.device("meta"):
+        network = registry.factory("vgg16")(num_classes=1000, image_size=224, norm=norm, hidden=4096)
+    assert sum(p.numel() for p in network.parameters()) == parameters
+
+
 @pytest.mark.parametrize(("depth", "parameters"), [(50, 34_000_000), (101, 53_000_000)])
 def test_a_pose_network_has_the_published_number_of_parameters(depth: int, parameters: int) -> None:
     with torch.device("meta"):
@@ -82,7 +89,7 @@ def test_every_registered_name_makes_a_network() -> None:
 
 def test_an_unknown_model_is_refused_with_the_known_ones() -> None:
     with pytest.raises(
-        UsageError, match=r"resnet9.*resnet8, resnet14.*vgg16, pose-resnet18.*deeplab-resnet18.*transformers"
+        UsageError, match=r"resnet9.*resnet8, .*lite4, vgg16, pose-resnet18.*deeplab-resnet18.*transformers"
     ):
         registry.factory("resnet9")
 
