@@ -33,6 +33,27 @@ def test_published_parts_are_taken_as_they_are(tmp_path: Path) -> None:
     assert (len(parts["train"]), len(parts["test"])) == (5, 3)
 
 
+def test_pictures_of_a_sub_folder_are_one_unit_and_on_one_side_where_that_is_asked(tmp_path: Path) -> None:
+    for patient in range(6):
+        image_mask.write(tmp_path / "drawn", count=4, seed=patient)
+        for kind in ("images", "masks"):
+            (tmp_path / kind).mkdir(exist_ok=True)
+            (tmp_path / "drawn" / kind).rename(tmp_path / kind / f"patient-{patient}")
+    opened = ImageMask(classes=2, unit="folder").open(tmp_path, WHOLE)
+    assert [len(opened.parts[name]) for name in ("train", "test")] == [20, 4]
+    for part in opened.parts.values():
+        assert part.units is not None
+        assert set(np.bincount(part.units)) == {4}
+    alone = ImageMask(classes=2).open(tmp_path, WHOLE).parts["train"]
+    assert alone.units is not None
+    assert len(set(alone.units)) == len(alone)
+
+
+def test_an_unknown_unit_is_named() -> None:
+    with pytest.raises(UsageError, match="unit of image-mask is file or folder; found 'patient'"):
+        ImageMask(unit="patient")
+
+
 def test_a_palette_is_read_by_its_places_and_a_bilevel_mask_as_0_and_1(tmp_path: Path) -> None:
     image_mask.write(tmp_path, count=5)
     for file in (tmp_path / "masks").iterdir():
