@@ -13,6 +13,7 @@ from scipy.io import loadmat, savemat
 from scipy.ndimage import map_coordinates
 from support.published import mpii
 
+from benchmarks.figures import Figure, draw
 from etbac.errors import InputError
 from etbac.models.data.mpii import JOINTS, MAT, Mpii
 from etbac.models.data.parts import Samples
@@ -27,10 +28,10 @@ def everything(folder: Path, part: str, form: ImagePreprocessing = PIXELS) -> Sa
     return found.read(np.arange(len(found)))
 
 
-def figures() -> list[mpii.Figure]:
+def figures() -> list[Figure]:
     """Those that the fixture draws, in its order."""
     random = np.random.default_rng(0)
-    return [figure for _ in range(16) for figure in mpii.draw((400, 260), 2, random)[1]]
+    return [figure for _ in range(16) for figure in draw((400, 260), 2, random)[1]]
 
 
 @pytest.fixture(scope="module")
