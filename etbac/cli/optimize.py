@@ -86,6 +86,7 @@ def _payload(made: Optimized) -> dict[str, Any]:
         "tried": list(made.tried),
         "exits": list(made.compiled.engine_dir.manifest.exits),
         "figures": made.figures,
+        "static_cut": made.first.search["static_cut"],
         "plan": made.plan.to_json(),
     }
 

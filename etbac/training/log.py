@@ -10,7 +10,7 @@ from typing import Any
 
 from etbac.errors import MissingPackageError, UsageError
 
-COLUMNS = ("stage", "epoch", "step", "learning_rate", "loss", "fit_loss")
+COLUMNS = ("stage", "epoch", "step", "learning_rate", "loss", "fit_loss", "epoch_s")
 
 
 class Log:

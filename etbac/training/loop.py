@@ -112,6 +112,7 @@ class Loop:
 
     def _run_epoch(self, steps: int, advance: Callable[[int], None]) -> None:
         self._module.train()
+        began = time.monotonic()
         batches = self._batches()[self.step :]
         for arguments in self.stage.batches(batches, self.epoch, self.step):
             self._train_on(arguments, steps)
@@ -120,11 +121,12 @@ class Loop:
             if self._is_whole(self.step, steps) and self.step % CHECKS == 0 and self._is_late():
                 self._save()
         total, count = self.context.sums(self._total, self._count)
+        seconds = time.monotonic() - began
         loss, fit = total / count, self.stage.judge()
         self._since = 0 if fit < self._best else self._since + 1
         self._best = min(fit, self._best)
         self.epoch, self.step, self._total, self._count = self.epoch + 1, 0, 0.0, 0.0
-        self._tell(loss, fit, steps)
+        self._tell(loss, fit, seconds, steps)
         self._save()
 
     def _train_on(self, arguments: tuple[Any, ...], steps: int) -> None:
@@ -155,7 +157,7 @@ class Loop:
         place = self.context.place
         return late if place.world == 1 else self.context.sums(float(late and place.rank == 0))[0] > 0
 
-    def _tell(self, loss: float, fit: float, steps: int) -> None:
+    def _tell(self, loss: float, fit: float, seconds: float, steps: int) -> None:
         rate = self.options.rate(self.epoch / self.options.epochs)
         done = f"{self.stage.name}: epoch {self.epoch} of {self.options.epochs}"
         self.context.progress.note(f"{done}: loss {loss:.4f}, on the fit set {fit:.4f}")
@@ -165,6 +167,7 @@ class Loop:
             "learning_rate": rate,
             "loss": loss,
             "fit_loss": fit,
+            "epoch_s": seconds,
         }
         if self.context.accelerator.is_main_process:
             self.context.log.tell(self.stage.name, figures)
