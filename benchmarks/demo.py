@@ -148,6 +148,8 @@ def race(recipe: Recipe) -> tuple[bool, list[Measure]]:
         int8 = None if recipe.int8 is None else stack.enter_context(load(recipe.int8))
         found = checkpoints.load(recipe.checkpoint)
         certify, test = (checkpoints.load_set(found, name) for name in ("certify", "test"))
+        assert certify.labels is not None
+        assert test.labels is not None
         rows = contenders(recipe, chain, (certify.inputs, certify.labels), Path(scratch))
         if int8 is not None:
             rows[IN_INT8] = lambda batch: int8.run(batch).prediction

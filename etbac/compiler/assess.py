@@ -15,6 +15,7 @@ from etbac.compiler.compile import CompileOptions, compile_model
 from etbac.errors import UsageError
 from etbac.frontend.torch_export import from_module
 from etbac.models.attach import ExitNetwork, attach_exits
+from etbac.models.data.loader import NO_LABEL
 from etbac.models.data.parts import Subset
 from etbac.planner.candidate import Candidate
 from etbac.planner.choices import Choices
@@ -78,8 +79,9 @@ def assess(
 ) -> Assessment:
     """Of the trained trunk that `begin` holds, with exits after all of its blocks (`exits`: as `at` of `attach_exits`).
 
-    Probes are fitted to `samples` samples of the training set and tried on as many of the search set. Raises UsageError
-    for a trunk that is not trained and for answers that are no classes.
+    Probes are fitted to `samples` samples of the training set and tried on as many of the search set. Where the data
+    have no labels, the trunk's own answers are right. Raises UsageError for a trunk that is not trained and for answers
+    that are no classes.
     """
     if task not in CLASSES:
         raise UsageError(f"assess knows answers that are classes ({', '.join(CLASSES)}); {task} has others")
@@ -141,7 +143,8 @@ def _seen(network: ExitNetwork, part: Subset) -> Seen:
     batches = [np.arange(start, min(start + LOOK, len(part))) for start in range(0, len(part), LOOK)]
     every = [trunk.see(batch) for batch in read(part, batches)]
     pooled = {spec.id: torch.cat([seen.pooled[spec.id] for seen in every]) for spec in network.exits}
-    return Seen(pooled, torch.cat([seen.prediction for seen in every]), torch.cat([seen.targets for seen in every]))
+    prediction, targets = (torch.cat([getattr(seen, name) for seen in every]) for name in ("prediction", "targets"))
+    return Seen(pooled, prediction, torch.where(targets == NO_LABEL, prediction.argmax(1), targets))
 
 
 def _matrix(network: ExitNetwork, example: Mapping[str, torch.Tensor], batch_size: int, budget_s: float) -> Matrix:

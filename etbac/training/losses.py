@@ -60,6 +60,8 @@ class ExitLoss(nn.Module):
     def _of(self, exit_id: int, pooled: Tensor, seen: Seen) -> Tensor:
         answer = self.heads[str(exit_id)].classify(pooled)  # type: ignore[operator]
         weight = self.options.distillation
+        if weight == 1:
+            return self.task.imitation(answer, seen.prediction, self.options.temperature)
         loss = (1 - weight) * self.task.loss(answer, seen.targets)
         if weight:
             loss = loss + weight * self.task.imitation(answer, seen.prediction, self.options.temperature)

@@ -20,7 +20,7 @@ from etbac.metrics import Metric
 from etbac.metrics import metric as find_metric
 from etbac.models import checkpoint as checkpoints
 from etbac.models import tasks
-from etbac.models.attach import ExitNetwork, attach_exits, describe
+from etbac.models.attach import PREDICTION, ExitNetwork, attach_exits, describe
 from etbac.models.capture import evaluating
 from etbac.models.checkpoint import Checkpoint, state_sha256
 from etbac.models.data.splits import Sizes
@@ -67,7 +67,8 @@ def train(
     checkpoint whose trained trunk is taken over, with its sets; or weights for `model`, a file or a folder (see
     `load_weights`): where they fill all of it, it is trained. `joint`: the exits are not trained on the frozen trunk,
     but together with it, for the trunk's epochs; the full model stays what the trunk was before. `data`: the folder of
-    `loader` (by default the task's own), read with `data_options` and `preprocessing` (see `DataAsked`).
+    `loader` (by default the task's own), read with `data_options` and `preprocessing` (see `DataAsked`). Where they
+    have no labels, the exits of a trained trunk learn its answers, and are judged by agreement with them.
 
     An interrupted run leaves `<out>.partial`; the same call goes on where it was and ends with the same weights as an
     uninterrupted one. Under `torchrun` or `accelerate launch` all processes train together; `out` is then a place that
@@ -83,6 +84,8 @@ def train(
         torch.manual_seed(seed)
         told = progress if progress is not None and accelerator.is_main_process else Silent()
         begun = begin(model, None if start is None else Path(start), factory, model_options or {}, asked, told.note)
+        if not begun.data.opened.labelled:
+            heads = _by_its_answers(begun, joint, heads)
         settings = {
             "factory": [begun.factory, begun.kwargs, begun.trained and state_sha256(begun.trunk.state_dict())],
             "exits": [task, exits, head_options, joint],
@@ -143,7 +146,8 @@ class _Training:
         elif network.exits:
             self.train_exits(network)
         network = _folded(network)
-        metric = self.begin.data.opened.metric or self.task.metric
+        opened = self.begin.data.opened
+        metric = opened.metric or (self.task.metric if opened.labelled else "agreement")
         tested = self.test(network, find_metric(metric))
         return Checkpoint(
             network=network.to("cpu").eval(),
@@ -215,12 +219,24 @@ class _Training:
             for inputs, targets in read(part, shares(len(part), JUDGED, place), self.options.workers):
                 answers = network(**{name: value.to(device) for name, value in inputs.items()})
                 judged = {name: answer for name, answer in answers.items() if not name.endswith(f".{CONFIDENCE}")}
+                truth = targets if metric.needs_labels else answers[PREDICTION].float().cpu()
                 for name, answer in judged.items():
-                    found = _sums(metric, answer.float().cpu().numpy(), targets.numpy())
+                    found = _sums(metric, answer.float().cpu().numpy(), truth.numpy())
                     sums[name] = sums.get(name, 0) + found
                 count += len(targets)
         *_, n = self.context.sums(count)
         return {name: _value(metric, np.array(self.context.sums(*each)) / n) for name, each in sums.items()}
+
+
+def _by_its_answers(begun: Begin, joint: bool, heads: ExitOptions) -> ExitOptions:
+    """The exits learn the full model's answers alone; a UsageError where labels would be needed."""
+    lacks = "the model is not trained" if not begun.trained else "--joint trains the model too" if joint else None
+    if lacks is not None:
+        raise UsageError(
+            f"the data ({begun.data.source.loader}) have no labels, and {lacks}: only exits can be trained on them, "
+            "by a trained model's own answers; name its weights with --from"
+        )
+    return replace(heads, distillation=1.0)
 
 
 def _sums(metric: Metric, prediction: Any, targets: Any) -> Any:

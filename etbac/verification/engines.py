@@ -24,8 +24,9 @@ class EnginesCost:
     """A set of engines against the portable chain, over `samples` samples.
 
     `largest` and `typical` (the median over samples): difference of the prediction where nobody leaves early, ÷ the
-    output's scale. `flips`: samples that leave elsewhere at the same thresholds. `figures`: the `metric`
-    of the full model and of both chains, where labels are there. `broken`: what is wrong whatever the format, or None.
+    output's scale. `flips`: samples that leave elsewhere at the same thresholds. `figures`: the `metric` of the full
+    model and of both chains, where labels are there or none are needed. `broken`: what is wrong whatever the format, or
+    None.
     """
 
     engines: str
@@ -52,7 +53,7 @@ def compare_engines(
     gaps = _gaps(_at_last(every.prediction), _at_last(expected.prediction))
     early, usual = chain.run(inputs, thresholds=limits), portable.run(inputs, thresholds=limits)
     figures = {}
-    if labels is not None and metric is not None:
+    if metric is not None and (labels is not None or not metric.needs_labels):
         full = portable.full(inputs)
         answers = {"full model": full, "fp32 chain": usual.prediction, f"{chain.dtype} chain": early.prediction}
         truth = labels if metric.needs_labels else full

@@ -151,7 +151,7 @@ def _decisions(chain: Chain, found: _TestSet, bar: Bar, left_out: list[str]) -> 
         left_out.append(f"decisions on the test set: {reason}")
         return None
     thresholds: Mapping[int, float] = {} if chain.plan is None else chain.plan.thresholds
-    test, progress = found.data, bar("test set in torch", len(found.data.labels))
+    test, progress = found.data, bar("test set in torch", len(found.data))
     metric = find_metric(chain.manifest.metric)
     return compare_decisions(chain, found.network, test.inputs, test.labels, thresholds, metric, progress)
 

@@ -17,6 +17,9 @@ from etbac.preprocessing import Preprocessing
 
 P = TypeVar("P", bound=Preprocessing)
 
+NO_LABEL = -1
+"""The target of a sample that has none."""
+
 BUILT_IN = {
     "cifar10": "etbac.models.data.cifar10:Cifar10",
     "cityscapes": "etbac.models.data.cityscapes:Cityscapes",
@@ -25,6 +28,7 @@ BUILT_IN = {
     "image-folder": "etbac.models.data.image_folder:ImageFolder",
     "image-mask": "etbac.models.data.image_mask:ImageMask",
     "mpii": "etbac.models.data.mpii:Mpii",
+    "pictures": "etbac.models.data.pictures:Pictures",
     "speech-commands": "etbac.models.data.speech_commands:SpeechCommands",
     "text-file": "etbac.models.data.text_file:TextFile",
     "wav-folder": "etbac.models.data.wav_folder:WavFolder",
@@ -37,6 +41,7 @@ class Part(Protocol):
     `units`, int64 [len]: which samples are of one independent unit (a prompt, a speaker, a picture); None: each is its
     own. Targets: classes int64 [n]; values float32 [n]; joints float32 [n, J, 4] (x and y in pixels of the model's
     input, 1 where it is annotated, the head's size in the same pixels); or masks int64 [n, H, W], 255 not counted.
+    Where there are no labels: NO_LABEL, int64 [n].
     """
 
     @property
@@ -52,14 +57,15 @@ class Part(Protocol):
 class Opened:
     """A data set at hand: its parts "train" and "test", the classes' names (empty where targets are no classes).
 
-    `metric`: the data set's own, where it has one. `validation`, bool [train]: which samples of "train" were published
-    to validate with: they are the first to be held out.
+    `metric`: the data set's own, where it has one. `labelled`: whether samples have labels. `validation`, bool [train]:
+    which samples of "train" were published to validate with: they are the first to be held out.
     """
 
     parts: Mapping[str, Part]
     class_names: tuple[str, ...]
     preprocessing: Preprocessing
     metric: str | None = None
+    labelled: bool = True
     validation: npt.NDArray[np.bool_] | None = None
 
 

@@ -21,16 +21,17 @@ from etbac.preprocessing import Preprocessing
 @dataclass(frozen=True)
 class DataSet:
     """`inputs`: arrays by the model's input names, batch on axis 0; `labels`: the targets (see `Part`), classes being
-    places in `class_names`, which is empty where there are none. `units`: see `Part`."""
+    places in `class_names`, which is empty where there are none; None where samples have no labels. `units`: see
+    `Part`."""
 
     name: str
     inputs: Mapping[str, npt.NDArray[Any]]
-    labels: npt.NDArray[Any]
+    labels: npt.NDArray[Any] | None
     class_names: tuple[str, ...] = ()
     units: npt.NDArray[np.int64] | None = None
 
     def __len__(self) -> int:
-        return len(self.labels)
+        return len(next(iter(self.inputs.values())))
 
 
 @dataclass(frozen=True)
@@ -84,7 +85,7 @@ class DataSource:
         opened = self.open(preprocessing, folder, beside)
         subset = self.subset(name, opened)
         inputs, labels = subset.read(np.arange(len(subset)))
-        return DataSet(name, inputs, labels, opened.class_names, subset.units)
+        return DataSet(name, inputs, labels if opened.labelled else None, opened.class_names, subset.units)
 
     def to_json(self) -> dict[str, Any]:
         return {

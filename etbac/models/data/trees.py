@@ -31,6 +31,12 @@ def folders(path: Path) -> list[Path]:
     return sorted(each for each in path.iterdir() if each.is_dir() and not each.name.startswith((".", "_")))
 
 
+def published_parts(folder: Path, tests: Sequence[str]) -> list[Path]:
+    """train/ and the first of the test parts named so that is there; the folder alone where it has not both."""
+    there = [folder / name for name in tests if (folder / name).is_dir()]
+    return [folder / "train", there[0]] if (folder / "train").is_dir() and there else [folder]
+
+
 def files(path: Path, suffixes: frozenset[str]) -> list[Path]:
     """The folder's files with one of these suffixes, in any case, by name; hidden ones are left out."""
     names = sorted(name for name in os.listdir(path) if os.path.splitext(name)[1].lower() in suffixes)

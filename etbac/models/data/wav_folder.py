@@ -12,7 +12,7 @@ from etbac.errors import UsageError
 from etbac.models.data.loader import Opened, of_kind
 from etbac.models.data.parts import SoundPart, numbered
 from etbac.models.data.splits import divide
-from etbac.models.data.trees import folders, refuse
+from etbac.models.data.trees import folders, published_parts, refuse
 from etbac.preprocessing import AudioPreprocessing, Preprocessing
 from etbac.preprocessing.sounds import SUFFIXES
 
@@ -46,14 +46,14 @@ class WavFolder:
             raise UsageError(f"the option unit of {self.name} is {', '.join(UNITS)}; found {self.unit!r}")
 
     def check(self, folder: Path) -> None:
-        parts = _parts_of(folder)
+        parts = published_parts(folder, TESTS)
         if len(folders(parts[0])) < 2:
             refuse(folder, WHAT, TREE, "folders of two labels or more")
 
     def open(self, folder: Path, preprocessing: Preprocessing | None = None) -> Opened:
         self.check(folder)
         form = of_kind(self, preprocessing, AudioPreprocessing, PREPROCESSING)
-        places = _parts_of(folder)
+        places = published_parts(folder, TESTS)
         labels = tuple(path.name for path in folders(places[0]))
         listed = [self._files(place, labels) for place in places]
         if not all(listed):
@@ -76,12 +76,6 @@ class WavFolder:
 
 
 _Sound = tuple[Path, int, str]
-
-
-def _parts_of(folder: Path) -> list[Path]:
-    """The folder, or its two parts where it has them."""
-    tests = [folder / name for name in TESTS if (folder / name).is_dir()]
-    return [folder / "train", tests[0]] if (folder / "train").is_dir() and tests else [folder]
 
 
 def _part(sounds: list[_Sound], form: AudioPreprocessing) -> SoundPart:
