@@ -29,7 +29,7 @@ from etbac.passes.model_passes import PassOptions, model_passes, segment_passes
 from etbac.passes.pipeline import Hook
 from etbac.passes.split import split_at_exits
 from etbac.runtime.chain import Chain
-from etbac.verification.chain import BATCHES, Inputs, Report, verify_chain
+from etbac.verification.chain import Inputs, Report, batches_to_check, verify_chain
 from etbac.verification.uncut import UncutModel, all_draws
 
 if TYPE_CHECKING:
@@ -116,7 +116,7 @@ def compile_model(exit_model: ExitModel, path: Path, options: CompileOptions) ->
         reference.rest()
         written = write_chain(writer, exit_model, samples, options)
         with Chain(writer.stage(written.manifest)) as chain:
-            report = verify_chain(chain, reference, draws, sorted({*BATCHES, options.max_batch})).require()
+            report = verify_chain(chain, reference, draws, batches_to_check(options.max_batch)).require()
             manifest, built = _with_engines(writer, written, chain, options)
         committed = writer.commit(manifest)
         return Compiled(

@@ -91,6 +91,12 @@ def verify_chain(
     return report
 
 
+def batches_to_check(max_batch: int) -> list[int]:
+    """BATCHES up to the largest that engines take, that one, and the next larger, which the chain runs in parts."""
+    larger = [batch for batch in BATCHES if batch > max_batch][:1]
+    return sorted({*(batch for batch in BATCHES if batch < max_batch), max_batch, *larger})
+
+
 def _forced(
     exits: tuple[int, ...], batch: int, rng: np.random.Generator
 ) -> Iterator[tuple[str, npt.NDArray[np.int64]]]:

@@ -8,7 +8,7 @@ from support.two_blocks import make_engine_dir, make_inputs, make_weights, refer
 
 from etbac.errors import VerificationError
 from etbac.runtime.chain import load
-from etbac.verification.chain import TOLERANCE, verify_chain
+from etbac.verification.chain import TOLERANCE, batches_to_check, verify_chain
 
 
 @dataclass
@@ -47,3 +47,11 @@ def test_a_difference_at_any_exit_is_found_and_named(chain, exit_id):
 def test_without_forced_exits_only_the_full_model_is_compared(chain):
     report = verify_chain(chain, Uncut(1.0, 3), {"made-up": make_inputs}, batches=(4,), forced=False)
     assert [check.what for check in report.checks] == ["made-up inputs, exits off"]
+
+
+@pytest.mark.parametrize(
+    ("max_batch", "batches"),
+    [(1, [1, 2]), (4, [1, 2, 4, 7]), (7, [1, 2, 7, 16]), (32, [1, 2, 7, 16, 32, 64]), (256, [1, 2, 7, 16, 64, 256])],
+)
+def test_batches_up_to_the_largest_are_checked_and_one_that_is_run_in_parts(max_batch, batches):
+    assert batches_to_check(max_batch) == batches
