@@ -34,6 +34,7 @@ PACKAGES = {
     "safetensors": Package("train", "safetensors", "read weights"),
     "transformers": Package("train", "transformers", "text and speech models"),
     "accelerate": Package("train", "accelerate", "train"),
+    "kornia": Package("train", "kornia", "train on pictures"),
     "pillow": Package("train", "PIL", "run on folders of pictures"),
     "tokenizers": Package("train", "tokenizers", "run on files of texts"),
     "soundfile": Package("train", "soundfile", "run on folders of sounds, other than PCM in wav files"),

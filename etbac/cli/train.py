@@ -245,6 +245,7 @@ def _train(
 ) -> None:
     need("torch")
     need("accelerate")
+    need("kornia")
     import torch
 
     from etbac.training import ExitOptions, RunOptions, TrunkOptions, train

@@ -1,26 +1,26 @@
-"""Flips, crops and resizing of pictures in a batch, drawn from a seeded generator."""
+"""Pictures changed at random and resized, a batch at a time."""
 
 from __future__ import annotations
 
-import torch
+from functools import lru_cache
+
 from torch import Tensor, nn
 
 
-def flip_and_crop(images: Tensor, padding: int, generator: torch.Generator) -> Tensor:
+def flip_and_crop(images: Tensor, padding: int) -> Tensor:
     """Flip each picture left-right with probability ½ and shift it by up to `padding` pixels: [B, C, H, W] -> the same.
 
-    Pixels that come in from outside repeat the border. Both are drawn for each picture.
+    Pixels that come in from outside repeat the border. Both are drawn for each picture, from torch's seed.
     """
-    batch, channels, height, width = images.shape
-    flips = torch.rand(batch, generator=generator) < 0.5
-    images = torch.where(flips[:, None, None, None], images.flip(3), images)
-    padded = nn.functional.pad(images, (padding,) * 4, mode="replicate")
-    shifts = torch.randint(0, 2 * padding + 1, (2, batch), generator=generator)
-    pictures = torch.arange(batch)[:, None, None, None]
-    planes = torch.arange(channels)[:, None, None]
-    rows = (shifts[0, :, None] + torch.arange(height))[:, None, :, None]
-    columns = (shifts[1, :, None] + torch.arange(width))[:, None, None, :]
-    return padded[pictures, planes, rows, columns]
+    changed: Tensor = _changes(padding, images.shape[2], images.shape[3])(images)
+    return changed
+
+
+@lru_cache
+def _changes(padding: int, height: int, width: int) -> nn.Module:
+    from kornia.augmentation import RandomCrop, RandomHorizontalFlip
+
+    return nn.Sequential(RandomHorizontalFlip(), RandomCrop((height, width), padding, padding_mode="replicate"))
 
 
 def resize(images: Tensor, scale: float) -> Tensor:

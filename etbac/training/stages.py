@@ -56,8 +56,8 @@ class TrunkStage:
         rank = self._context.place.rank
         for step, (inputs, targets) in enumerate(read(self._sets.train, batches, self._workers), start=start):
             drawn = np.random.SeedSequence([self._context.seed, epoch, step, rank]).generate_state(1)
-            generator = torch.Generator().manual_seed(int(drawn[0]))
-            changed = {name: self._augmented(each, epoch, generator) for name, each in inputs.items()}
+            torch.manual_seed(int(drawn[0]))
+            changed = {name: self._augmented(each, epoch) for name, each in inputs.items()}
             yield self._placed(changed, targets)
 
     def judge(self) -> float:
@@ -76,10 +76,10 @@ class TrunkStage:
     def restore(self, state: Mapping[str, Any]) -> None:
         return None
 
-    def _augmented(self, values: Tensor, epoch: int, generator: torch.Generator) -> Tensor:
+    def _augmented(self, values: Tensor, epoch: int) -> Tensor:
         if values.ndim != 4 or self._options.padding is None:
             return values
-        return resize(flip_and_crop(values, self._options.padding, generator), self._options.scale(epoch))
+        return resize(flip_and_crop(values, self._options.padding), self._options.scale(epoch))
 
     def _placed(self, inputs: Mapping[str, Tensor], targets: Tensor) -> Batch:
         device = self._context.accelerator.device

@@ -33,7 +33,7 @@ MODULES = {
     "transformers": "transformers",
     "matplotlib": "matplotlib",
 }
-SLOW = {"torch": "torch", "accelerate": "accelerate", "transformers": "transformers", "onnxscript": "onnxscript"}
+SLOW = {name: name for name in ("torch", "accelerate", "kornia", "transformers", "onnxscript")}
 """Packages that take seconds to import; hidden where a test is about others."""
 BACKEND_OF = {
     "onnxruntime": "onnxruntime",
