@@ -157,7 +157,7 @@ _OPTIONS = (
         "--scales", callback=_scales, help="Sizes of the pictures in equal parts of the epochs, like 0.5,0.75,1."
     ),
     click.option("--exit-epochs", type=click.IntRange(1), help="Epochs of the exits."),
-    click.option("--exit-batch-size", type=click.IntRange(1), help="Samples of a step of the exits, a process."),
+    click.option("--exit-batch-size", type=click.IntRange(2), help="Samples of a step of the exits, a process."),
     click.option("--exit-learning-rate", type=click.FloatRange(0, min_open=True), help="The exits' highest."),
     click.option("--head-options", default="{}", help='Of every head, as JSON: {"hidden": 64, "dropout": 0}.'),
     click.option(
@@ -180,7 +180,7 @@ _OPTIONS = (
         show_default=True,
         help="How much of the frozen trunk's features may be kept on disk; beyond it the trunk runs in every epoch.",
     ),
-    click.option("--losses", help="A CSV file that losses are written to."),
+    click.option("--losses", help="A CSV file to which losses are added."),
     click.option("--tensorboard", help="A folder for TensorBoard."),
     click.option("--seed", type=int, default=0, show_default=True, help="Seed of the sets, the weights and the order."),
     click.option("--threads", type=click.IntRange(1), help="Processor threads; left out, torch decides."),
@@ -315,7 +315,9 @@ def _report(output: Output, found: Checkpoint) -> None:
     table = Table("answer", "after", "head", f"{found.metric} on the test set")
     for spec in found.network.exits:
         table.add_row(f"exit {spec.id}", spec.module, spec.head, f"{figures[f'exit_{spec.id}']:.4f}")
-    table.add_row("full model", "", "", f"{figures['prediction']:.4f}")
+    if "full" in figures:
+        table.add_row("the end of the chain", "", "", f"{figures['prediction']:.4f}")
+    table.add_row("full model", "", "", f"{figures.get('full', figures['prediction']):.4f}")
     payload = {
         "checkpoint": found.path,
         "full_sha256": found.full_sha256,

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import shutil
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -62,6 +63,13 @@ class KeptFeatures:
         """What the files would take for n samples, by an example of one."""
         return n * sum(each.element_size() * each[0].numel() for each in _tensors(example).values())
 
+    def begin(self) -> int:
+        """Bytes that the files take already; those that an interrupted run has not finished are removed."""
+        if not self._done.exists():
+            shutil.rmtree(self.folder, ignore_errors=True)
+            return 0
+        return sum(file.stat().st_size for file in self.folder.iterdir())
+
     def fill(
         self,
         trunk: FrozenTrunk,
@@ -114,7 +122,7 @@ class KeptFeatures:
             array = tensor.cpu().numpy()
             shapes[name] = [str(array.dtype), [self.n, *array.shape[1:]]]
             with (self.folder / name).open("wb") as file:
-                file.truncate(array.itemsize * array[0].size * self.n)
+                _reserve(file.fileno(), array.itemsize * array[0].size * self.n)
         self._shapes.write_text(json.dumps(shapes))
 
     def _open(self, mode: Any) -> dict[str, np.memmap[Any, Any]]:
@@ -123,6 +131,13 @@ class KeptFeatures:
             name: np.memmap(self.folder / name, dtype, mode, shape=tuple(shape))
             for name, (dtype, shape) in shapes.items()
         }
+
+
+def _reserve(descriptor: int, size: int) -> None:
+    """Make a file of that size; an OSError where the disk is full, which a write through memory would be killed by."""
+    os.truncate(descriptor, size)
+    if hasattr(os, "posix_fallocate"):
+        os.posix_fallocate(descriptor, 0, size)
 
 
 def _tensors(seen: Seen) -> dict[str, Tensor]:

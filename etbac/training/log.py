@@ -18,6 +18,8 @@ class Log:
 
     def __init__(self, path: str | None, tensorboard: str | None) -> None:
         self._path = None if path is None else Path(path)
+        if self._path is not None and self._path.is_dir():
+            raise UsageError(f"--losses {path} is a folder; name a file")
         if self._path is not None and not self._path.absolute().parent.is_dir():
             raise UsageError(
                 f"--losses {path}: the folder {self._path.absolute().parent} does not exist; make it first"

@@ -139,7 +139,7 @@ class Loop:
             group["lr"] = rate
         with accelerator.autocast():
             loss = self._module(*arguments)
-        accelerator.backward(loss / self.options.accumulate)
+        accelerator.backward(loss / min(self.options.accumulate, steps - first))
         self._total, self._count = self._total + loss.item(), self._count + 1
         if self._is_whole(self.step + 1, steps):
             if self.options.clip:

@@ -12,6 +12,8 @@ from etbac.errors import UsageError
 
 OPTIMIZERS = ("sgd", "adamw")
 PRECISIONS = ("no", "fp16", "bf16")
+LEAST_BATCH = 2
+"""Heads normalise over the samples of a step."""
 
 
 @dataclass(frozen=True)
@@ -102,6 +104,11 @@ class ExitOptions(LoopOptions):
     optimizer: str = "adamw"
     distillation: float = 0.0
     temperature: float = 2.0
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if self.batch_size < LEAST_BATCH:
+            raise UsageError(f"exits are trained on {LEAST_BATCH} samples a step or more; found {self.batch_size}")
 
 
 @dataclass(frozen=True)

@@ -47,6 +47,10 @@ class Resume:
         progress.note(f"going on from {path}")
         return Resume(path, fingerprint, content["stages"], writes)
 
+    @property
+    def folder(self) -> Path:
+        return self.path.absolute().parent
+
     def features(self, name: str) -> Path:
         """Where features of the set `name` may be kept until the run is finished."""
         return self.path.with_name(f"{self.path.name}.features") / f"{name}-{self.fingerprint[:16]}"

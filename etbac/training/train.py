@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import shutil
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict, replace
@@ -30,12 +32,16 @@ from etbac.training.begin import LOADERS, Begin, DataAsked, begin
 from etbac.training.frozen import FrozenTrunk, KeptFeatures
 from etbac.training.log import Log
 from etbac.training.loop import Context, Loop
-from etbac.training.options import ExitOptions, RunOptions, TrunkOptions
+from etbac.training.options import LEAST_BATCH, ExitOptions, RunOptions, TrunkOptions
 from etbac.training.progress import Progress, Silent
 from etbac.training.resume import Resume
 from etbac.training.stages import JUDGED, ExitStage, JointStage, Sets, TrunkStage
 
+FULL = "full"
+"""The full model's figure in a record, where the trunk, whose answer is another output, was trained once more."""
 GB = 10**9
+SHARE_OF_DISK = 0.9
+"""How much of what is free on the disk features may take; checkpoints need room too."""
 
 
 def train(
@@ -75,9 +81,10 @@ def train(
     all of them see. Raises UsageError and InputError as `attach_exits`, the loader and the registry do.
     """
     out, run = Path(out), run or RunOptions()
-    if not out.absolute().parent.is_dir():
-        raise UsageError(f"{out}: the folder {out.absolute().parent} does not exist; make it first")
+    _refuse_place(out)
     trunk, heads = TrunkOptions.of(task) if trunk is None else trunk.checked(task), heads or ExitOptions()
+    if joint:
+        _refuse_joint(trunk, exits)
     folder = None if data is None else Path(data)
     asked = DataAsked(loader or LOADERS[tasks.get(task).name], folder, data_options, preprocessing, sizes, seed)
     with _accelerating(run.precision) as accelerator:
@@ -86,11 +93,13 @@ def train(
         begun = begin(model, None if start is None else Path(start), factory, model_options or {}, asked, told.note)
         if not begun.data.opened.labelled:
             heads = _by_its_answers(begun, joint, heads)
+        taken_over = begun.trained or start is not None
         settings = {
-            "factory": [begun.factory, begun.kwargs, begun.trained and state_sha256(begun.trunk.state_dict())],
+            "factory": [begun.factory, begun.kwargs, taken_over and state_sha256(begun.trunk.state_dict())],
             "exits": [task, exits, head_options, joint],
             "training": [asdict(trunk), asdict(heads), run.precision, seed, accelerator.num_processes],
-            "data": [begun.data.source.loader, begun.data.source.options, begun.data.source.splits.digest()],
+            "data": [begun.data.source.to_json(), begun.data.source.splits.digest()],
+            "preprocessing": begun.data.opened.preprocessing.to_json(),
         }
         resume = Resume.open(out, settings, told, accelerator.is_main_process)
         context = Context(accelerator, seed, resume, Log(run.losses, run.tensorboard), told, run.save_s)
@@ -104,9 +113,30 @@ def train(
     return found
 
 
+def _refuse_place(out: Path) -> None:
+    """UsageError where no checkpoint could be written at the end."""
+    folder = out.absolute().parent
+    if not folder.is_dir():
+        raise UsageError(f"{out}: the folder {folder} does not exist; make it first")
+    if out.is_dir():
+        raise UsageError(f"{out} is a folder; name the file that the checkpoint shall be")
+    if not os.access(folder, os.W_OK):
+        raise UsageError(f"{out}: the folder {folder} cannot be written to; name another place")
+
+
+def _refuse_joint(trunk: TrunkOptions, exits: Any) -> None:
+    """UsageError where trunk and exits cannot be trained together."""
+    if exits == "none":
+        raise UsageError("to train trunk and exits together (--joint) there must be exits, and --exits none has none")
+    if trunk.batch_size < LEAST_BATCH:
+        raise UsageError(f"exits are trained on {LEAST_BATCH} samples a step or more; found {trunk.batch_size}")
+
+
 @contextmanager
 def _accelerating(precision: str) -> Iterator[Accelerator]:
     """Afterwards the process is as it was: another run in it may compute in other numbers."""
+    if precision == "fp16" and not torch.accelerator.is_available():
+        raise UsageError("mixed precision fp16 needs a GPU, and torch finds none; bf16 works on processors")
     accelerator = Accelerator(
         cpu=not torch.accelerator.is_available(),
         mixed_precision=precision,
@@ -141,14 +171,17 @@ class _Training:
         if not self.begin.trained:
             self.train_trunk()
         full = {name: value.detach().cpu().clone() for name, value in self.begin.trunk.state_dict().items()}
+        opened = self.begin.data.opened
+        metric = opened.metric or (self.task.metric if opened.labelled else "agreement")
+        tested: dict[str, float] = {}
         if joint:
+            alone = ExitNetwork(self.begin.trunk, [], network.inputs, self.task.name)
+            tested = {FULL: self.test(alone, find_metric(metric))[PREDICTION]}
             self.train_jointly(network)
         elif network.exits:
             self.train_exits(network)
         network = _folded(network)
-        opened = self.begin.data.opened
-        metric = opened.metric or (self.task.metric if opened.labelled else "agreement")
-        tested = self.test(network, find_metric(metric))
+        tested = {**self.test(network, find_metric(metric)), **tested}
         return Checkpoint(
             network=network.to("cpu").eval(),
             factory=self.begin.factory,
@@ -176,10 +209,10 @@ class _Training:
         Loop(self.context, stage, self.trunk_options, len(self.sets.train)).run()
 
     def train_jointly(self, network: ExitNetwork) -> None:
-        stage = JointStage(
-            network, self.task, self.context, self.sets, self.trunk_options, self.exit_options, self.options.workers
-        )
-        Loop(self.context, stage, self.trunk_options, len(self.sets.train)).run()
+        """Pictures keep their size: heads have that of the features of a whole one."""
+        trunk = replace(self.trunk_options, scales=(1.0,))
+        stage = JointStage(network, self.task, self.context, self.sets, trunk, self.exit_options, self.options.workers)
+        Loop(self.context, stage, trunk, len(self.sets.train)).run()
 
     def train_exits(self, network: ExitNetwork) -> None:
         accelerator = self.context.accelerator
@@ -194,19 +227,28 @@ class _Training:
         """Of both sets, where they take no more than may be kept."""
         sets = {"train": self.sets.train, "fit": self.sets.fit}
         total = sum(map(len, sets.values()))
+        kept = {name: KeptFeatures(self.context.resume.features(name), len(part)) for name, part in sets.items()}
         example = trunk.see(next(read(self.sets.train, [np.arange(1)])))
         needed = KeptFeatures.bytes_for(example, total)
-        if needed > self.options.cache_gb * GB:
+        allowed, free = self.options.cache_gb * GB, self._free(kept)
+        if needed > min(allowed, free):
+            limit = f"{allowed / GB:g} GB may be kept" if allowed < free else f"{free / GB:.3g} GB are free on the disk"
             self.context.progress.note(
-                f"the trunk's features would take {needed / GB:.1f} GB, and {self.options.cache_gb:g} GB may be kept: "
-                "the trunk runs in every epoch"
+                f"the trunk's features would take {needed / GB:.3g} GB, and {limit}: the trunk runs in every epoch"
             )
             return {}
-        kept = {name: KeptFeatures(self.context.resume.features(name), len(part)) for name, part in sets.items()}
         advance = self.context.progress.stage("features", total, 0)
         for name, part in sets.items():
             kept[name].fill(trunk, part, self.context.place, self.context.accelerator.wait_for_everyone, advance)
         return kept
+
+    def _free(self, kept: Mapping[str, KeptFeatures]) -> float:
+        """Bytes that features may take on the disk, those counted that an interrupted run has kept; equal in all
+        processes, for all must decide alike."""
+        if not self.context.accelerator.is_main_process:
+            return self.context.sums(0.0)[0]
+        used = sum(each.begin() for each in kept.values())
+        return self.context.sums(used + SHARE_OF_DISK * shutil.disk_usage(self.context.resume.folder).free)[0]
 
     def test(self, network: ExitNetwork, metric: Metric) -> dict[str, float]:
         """The metric on the test set of every exit and of the full model, by output name."""

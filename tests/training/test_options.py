@@ -30,6 +30,8 @@ def test_without_a_warm_up_it_only_falls() -> None:
 def test_what_there_is_not_is_refused_by_name() -> None:
     with pytest.raises(UsageError, match="no optimiser 'adam'; there are sgd, adamw"):
         TrunkOptions(optimizer="adam")
+    with pytest.raises(UsageError, match="on 2 samples a step or more; found 1"):
+        ExitOptions(batch_size=1)
     with pytest.raises(UsageError, match="'int8': there are no, fp16, bf16"):
         RunOptions(precision="int8")
 

@@ -1,11 +1,13 @@
 from __future__ import annotations
 
+from collections import namedtuple
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import pytest
 import torch
+from support.fashion_mnist import write
 
 import etbac
 from etbac.errors import EtbacError, InputError, UsageError
@@ -24,6 +26,9 @@ SMALL: dict[str, Any] = {
     "heads": HEADS,
     "head_options": {"hidden": 8},
 }
+
+
+usage = namedtuple("usage", "total used free")
 
 
 class Killed(BaseException):
@@ -199,7 +204,12 @@ def test_distilled_exits_follow_the_full_model_more_than_the_labels(uninterrupte
         ({"loader": "poetry"}, UsageError, "no data loader 'poetry'"),
         ({"data": Path("/nowhere")}, InputError, "/nowhere"),
         ({"out": Path("/nowhere/model.pt")}, UsageError, "/nowhere does not exist"),
+        ({"out": Path("/")}, UsageError, "is a folder"),
         ({"start": Path("/nowhere.pt")}, EtbacError, "no such file"),
+        ({"exits": "none", "joint": True}, UsageError, "there must be exits"),
+        ({"trunk": TrunkOptions(batch_size=1), "joint": True}, UsageError, "2 samples a step or more"),
+        ({"run": RunOptions(losses="/")}, UsageError, "is a folder"),
+        ({"run": RunOptions(precision="fp16")}, UsageError, "needs a GPU"),
     ],
 )
 def test_a_wrong_request_is_refused_before_anything_is_trained(
@@ -223,3 +233,47 @@ def test_another_run_in_the_same_process_may_compute_in_other_numbers(
         run = RunOptions(precision=precision)
         found = train(out=tmp_path / f"{precision}.pt", start=uninterrupted.path, exits=[2], heads=HEADS, run=run)
         assert all(value.dtype != torch.bfloat16 for value in found.network.state_dict().values())
+
+
+def test_joint_training_keeps_pictures_whole_and_tells_of_the_full_model(
+    uninterrupted: Checkpoint, tmp_path: Path
+) -> None:
+    found = train(out=tmp_path / "joint.pt", start=uninterrupted.path, exits=[1], joint=True, trunk=TRUNK)
+    assert found.record["test"]["full"] == uninterrupted.record["test"]["prediction"]
+    assert set(found.record["test"]) == {"exit_1", "prediction", "full"}
+
+
+@pytest.mark.parametrize("change", ["folder", "preprocessing", "weights"])
+def test_a_run_on_other_data_or_weights_starts_anew(data_folder: Path, tmp_path: Path, change: str) -> None:
+    out, other = tmp_path / "model.pt", write(tmp_path / "other", train=300, test=40, seed=1)
+    weights = [tmp_path / name for name in ("one.pth", "two.pth")]
+    for seed, path in enumerate(weights):
+        torch.manual_seed(seed)
+        state = cifar_resnet(8, 1, 10, width=4).state_dict()
+        torch.save({name: tensor for name, tensor in state.items() if not name.startswith("fc")}, path)
+    first = {**SMALL, "exits": "none", "data": data_folder, "start": weights[0]}
+    changed = {"data": other} if change == "folder" else {"start": weights[1]}
+    changed = {"preprocessing": {"scale": 0.01}} if change == "preprocessing" else changed
+    with pytest.raises(Killed):
+        train(out=out, progress=KillAfter(13), **first)
+    found = train(out=out, **{**first, **changed})
+    expected = train(out=tmp_path / "anew.pt", **{**first, **changed})
+    assert same_weights(found, expected)
+
+
+def test_features_are_not_kept_on_a_disk_that_is_full(
+    uninterrupted: Checkpoint, data_folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("shutil.disk_usage", lambda _path: usage(0, 0, 10))
+    watched = KillAfter(10**6)
+    train(out=tmp_path / "model.pt", data=data_folder, progress=watched, **SMALL)
+    assert any("free on the disk: the trunk runs in every epoch" in note for note in watched.notes)
+
+
+def test_one_batch_makes_one_step_however_many_were_asked_for(uninterrupted: Checkpoint, tmp_path: Path) -> None:
+    found = []
+    for accumulate in (1, 4):
+        options = ExitOptions(epochs=2, batch_size=1000, accumulate=accumulate, optimizer="sgd", learning_rate=0.01)
+        out = tmp_path / f"{accumulate}.pt"
+        found.append(train(out=out, start=uninterrupted.path, exits=[2], heads=options))
+    assert same_weights(*found)
