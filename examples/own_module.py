@@ -20,4 +20,4 @@ def network() -> torch.nn.Module:
 if __name__ == "__main__":
     factory = "own_module:network"  # how a checkpoint makes the network again
     etbac.train(factory, data=sys.argv[1], exits=["0", "1"], out="own.pt")  # trained here; or give a trained module
-    print(etbac.optimize("own.pt", precision=0.99).plan.predicted)
+    print(etbac.optimize("own.pt", "own", precision=0.99, factory=factory, uncertified=True).figures)

@@ -72,14 +72,18 @@ def optimize(
     precision: float = 0.9968,
     *,
     options: CompileOptions | None = None,
+    factory: str | None = None,
     **planning: Any,
 ) -> Optimized:
     """Compile the model file `model` with all its exits, measure, choose the exits that pay, rebuild with those alone,
     and certify the rebuilt chain: the certify set is read once.
 
-    `options`: exits to choose from, engines and all else of the compilation. `planning`: as of `optimize_model`.
+    `options`: exits to choose from, engines and all else of the compilation. `factory`: `module:function` that made the
+    network, where that is your own: it is imported and run. `planning`: as of `optimize_model`.
     """
     options = options or CompileOptions()
+    if factory is not None:
+        options = replace(options, load=replace(options.load, factory=factory))
     return optimize_model(lambda: (load_model(str(model), options.load), options), engine_dir, precision, **planning)
 
 

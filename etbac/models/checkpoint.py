@@ -7,7 +7,7 @@ import os
 import pickle
 import tempfile
 import zipfile
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -136,11 +136,23 @@ def load_set(checkpoint: Checkpoint, name: str, folder: Path | None = None) -> D
 
     The folder is looked for at `folder`, ETBAC_DATA, the recorded place, and under its name beside the checkpoint.
     """
-    if checkpoint.data is None or checkpoint.preprocessing is None:
-        raise UsageError(
-            f"{checkpoint.path or 'this checkpoint'} records no data; give inputs and labels as an .npz file"
-        )
-    return checkpoint.data.load(name, checkpoint.preprocessing, folder, checkpoint.path)
+    return _set(checkpoint.data, checkpoint.preprocessing, checkpoint.path, name, folder)
+
+
+def read_sets(path: Path, names: Sequence[str], folder: Path | None = None) -> list[DataSet]:
+    """The sets that the checkpoint file recorded, as `load_set` loads them, without making its network."""
+    content = _read(path)
+    data = _data_from_file(content["data"]) if content["data"] else None
+    preprocessing = from_json(content["preprocessing"]) if content["preprocessing"] else None
+    return [_set(data, preprocessing, path, name, folder) for name in names]
+
+
+def _set(
+    data: DataSource | None, preprocessing: Preprocessing | None, path: Path | None, name: str, folder: Path | None
+) -> DataSet:
+    if data is None or preprocessing is None:
+        raise UsageError(f"{path or 'this checkpoint'} records no data; give inputs and labels as an .npz file")
+    return data.load(name, preprocessing, folder, path)
 
 
 def _read(path: Path) -> Mapping[str, Any]:

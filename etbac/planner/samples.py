@@ -6,7 +6,7 @@ import hashlib
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -15,9 +15,6 @@ from etbac.contract import TensorSpec
 from etbac.engine_dir import EngineDir
 from etbac.errors import EtbacError, InputError, UsageError
 from etbac.runtime.inputs import length_of
-
-if TYPE_CHECKING:
-    from etbac.models.checkpoint import Checkpoint
 
 Array = npt.NDArray[Any]
 LABELS, UNITS = "labels", "units"
@@ -105,10 +102,10 @@ def load_recorded(engine_dir: EngineDir, folder: Path | None, names: Sequence[st
 
     Raises UsageError, EtbacError or InputError where the checkpoint is not what was compiled, or the data are absent.
     """
-    checkpoint = _checkpoint(engine_dir)
+    path = _checkpoint(engine_dir)
     from etbac.models import checkpoint as checkpoints
 
-    sets = [checkpoints.load_set(checkpoint, name, folder) for name in names]
+    sets = checkpoints.read_sets(path, names, folder)
     specs = engine_dir.manifest.inputs
     return [SampleSet(specs, each.inputs, each.labels, each.class_names, None, each.units) for each in sets]
 
@@ -148,7 +145,8 @@ def read_npz(path: Path, specs: tuple[TensorSpec, ...]) -> SampleSet:
     return samples
 
 
-def _checkpoint(engine_dir: EngineDir) -> Checkpoint:
+def _checkpoint(engine_dir: EngineDir) -> Path:
+    """The file that was compiled, as it was."""
     source = engine_dir.manifest.source
     if source["kind"] != "checkpoint":
         raise UsageError(
@@ -166,9 +164,7 @@ def _checkpoint(engine_dir: EngineDir) -> Checkpoint:
             f"{path} has changed since {engine_dir.path} was compiled from it, and may record other sets; "
             f"compile it again: {engine_dir.rebuild}"
         )
-    from etbac.models import checkpoint as checkpoints
-
-    return checkpoints.load(path)
+    return path
 
 
 def _batched(specs: tuple[TensorSpec, ...]) -> TensorSpec:

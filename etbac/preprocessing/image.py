@@ -56,7 +56,7 @@ class ImagePreprocessing:
     def apply(self, raws: npt.NDArray[np.uint8] | Sequence[npt.NDArray[np.uint8]]) -> dict[str, npt.NDArray[Any]]:
         """uint8 [h, w, channels] each (a whole array where they have one size) -> {input: float32 [B, C, H, W]}.
 
-        InputError for another number of channels.
+        A grey picture [h, w, 1] fills three channels; InputError for another number of them.
         """
         expected = (self.height, self.width, self.channels)
         images = raws if isinstance(raws, np.ndarray) and raws.shape[1:] == expected else self._fitted(raws)
@@ -96,6 +96,8 @@ class ImagePreprocessing:
     def _fitted(self, raws: Sequence[npt.NDArray[np.uint8]] | npt.NDArray[np.uint8]) -> npt.NDArray[np.uint8]:
         fitted = np.empty((len(raws), self.height, self.width, self.channels), np.uint8)
         for row, image in enumerate(raws):
+            if image.ndim == 3 and (image.shape[2], self.channels) == (1, 3):
+                image = image.repeat(3, axis=2)
             if image.ndim != 3 or image.shape[2] != self.channels:
                 raise InputError(
                     f"a picture of shape {image.shape} was given; the model takes {self.channels} "

@@ -27,6 +27,7 @@ from etbac.models.capture import evaluating
 from etbac.models.checkpoint import Checkpoint, state_sha256
 from etbac.models.data.splits import Sizes
 from etbac.models.heads.mlp import CONFIDENCE
+from etbac.training.augment import resize
 from etbac.training.batches import read, shares
 from etbac.training.begin import LOADERS, Begin, DataAsked, begin
 from etbac.training.frozen import FrozenTrunk, KeptFeatures
@@ -203,16 +204,30 @@ class _Training:
         return attach_exits(self.begin.trunk, self.task.name, exits, example_inputs=inputs, head_options=head_options)
 
     def train_trunk(self) -> None:
-        stage = TrunkStage(
-            self.begin.trunk, self.task, self.context, self.sets, self.trunk_options, self.options.workers
-        )
-        Loop(self.context, stage, self.trunk_options, len(self.sets.train)).run()
+        options = self._sized()
+        stage = TrunkStage(self.begin.trunk, self.task, self.context, self.sets, options, self.options.workers)
+        Loop(self.context, stage, options, len(self.sets.train)).run()
 
     def train_jointly(self, network: ExitNetwork) -> None:
         """Pictures keep their size: heads have that of the features of a whole one."""
         trunk = replace(self.trunk_options, scales=(1.0,))
         stage = JointStage(network, self.task, self.context, self.sets, trunk, self.exit_options, self.options.workers)
         Loop(self.context, stage, trunk, len(self.sets.train)).run()
+
+    def _sized(self) -> TrunkOptions:
+        """The trunk's options, without other sizes of pictures where it takes one alone."""
+        options, smallest = self.trunk_options, min(self.trunk_options.scales)
+        if smallest == 1:
+            return options
+        inputs, _ = next(read(self.sets.train, [np.arange(2)]))
+        small = {name: resize(value, smallest) if value.ndim == 4 else value for name, value in inputs.items()}
+        try:
+            with evaluating(self.begin.trunk):
+                self.begin.trunk(**small)
+        except (RuntimeError, ValueError):
+            self.context.progress.note("the model takes pictures of one size: they are not scaled in training")
+            return replace(options, scales=(1.0,))
+        return options
 
     def train_exits(self, network: ExitNetwork) -> None:
         accelerator = self.context.accelerator

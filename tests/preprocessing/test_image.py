@@ -80,9 +80,18 @@ def test_values_that_are_taken_as_they_are_are_not_mixed(to_height: int, to_widt
     assert set(np.unique(found)) <= {0, 9, 255}
 
 
+def test_a_grey_picture_fills_three_channels() -> None:
+    grey = gradient(7, 9)[..., :1]
+    (found,) = as_it_is(4, 5).apply(grey[None])["x"]
+    (alone,) = as_it_is(4, 5, 1).apply(grey[None])["x"]
+    np.testing.assert_array_equal(found, alone.repeat(3, axis=0))
+
+
 def test_what_is_wrong_is_said() -> None:
-    with pytest.raises(InputError, match=r"shape \(5, 5, 1\) was given; the model takes 3 channels"):
-        as_it_is(4, 4).apply([np.zeros((5, 5, 1), np.uint8)])
+    with pytest.raises(InputError, match=r"shape \(5, 5, 2\) was given; the model takes 3 channels"):
+        as_it_is(4, 4).apply([np.zeros((5, 5, 2), np.uint8)])
+    with pytest.raises(InputError, match=r"shape \(5, 5, 3\) was given; the model takes 1 channel:"):
+        as_it_is(4, 4, 1).apply([np.zeros((5, 5, 3), np.uint8)])
     with pytest.raises(InputError, match=r"1 or 3 channels can be resized"):
         as_it_is(4, 4, 2).apply([np.zeros((5, 5, 2), np.uint8)])
     with pytest.raises(InputError, match=r"stretch or crop.*'squeeze'"):

@@ -5,7 +5,11 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
+
+import pytest
 
 ROOT = Path(__file__).parents[2]
 
@@ -18,3 +22,12 @@ def run(script: str, place: Path, *arguments: str) -> list[str]:
     )
     assert done.returncode == 0, done.stderr
     return done.stdout.splitlines()
+
+
+@contextmanager
+def unless_absent() -> Iterator[None]:
+    """A data maker of benchmarks/ that says that its data can't be had: then the test is skipped with that reason."""
+    try:
+        yield
+    except SystemExit as reason:
+        pytest.skip(str(reason))

@@ -123,6 +123,13 @@ def test_batches_that_make_one_step_are_as_one_batch(uninterrupted: Checkpoint, 
         torch.testing.assert_close(parts[name], value, rtol=1e-4, atol=1e-5)
 
 
+def test_a_network_of_one_size_is_trained_at_that_size(data_folder: Path, tmp_path: Path) -> None:
+    watched = KillAfter(10**6)
+    fixed = {**SMALL, "model": "support.factories:of_one_size", "model_options": {}, "exits": ["0"]}
+    train(out=tmp_path / "model.pt", data=data_folder, progress=watched, **fixed)
+    assert any("they are not scaled" in note for note in watched.notes)
+
+
 def test_training_ends_where_the_fit_set_says_no_more(data_folder: Path, tmp_path: Path) -> None:
     heads = ExitOptions(epochs=50, batch_size=50, learning_rate=1e-9, stop_after=2)
     log = tmp_path / "log.csv"
