@@ -11,8 +11,8 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
-from benchmarks.clutter import background
 from benchmarks.data import unpack
+from benchmarks.results.clutter import background
 from benchmarks.results.row import QUICK, Row
 
 STAMPS = "tuxpaint-stamps-default"

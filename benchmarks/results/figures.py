@@ -6,7 +6,7 @@ from pathlib import Path
 
 import numpy as np
 
-from benchmarks.figures import draw, write_json
+from benchmarks.results.rendered import draw, write_json
 from benchmarks.results.row import QUICK, Row
 
 SIDE = 144

@@ -13,7 +13,7 @@ from scipy.io import loadmat, savemat
 from scipy.ndimage import map_coordinates
 from support.published import mpii
 
-from benchmarks.figures import Figure, draw
+from benchmarks.results.rendered import Figure, draw
 from etbac.errors import InputError
 from etbac.models.data.mpii import JOINTS, MAT, Mpii
 from etbac.models.data.parts import Samples

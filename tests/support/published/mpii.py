@@ -1,7 +1,7 @@
 """MPII Human Pose with rendered figures: the pictures, and the annotations in both published forms.
 
 The .mat form is the structure RELEASE of http://human-pose.mpi-inf.mpg.de (its page names the fields); the .json form
-is that of `benchmarks.figures`. Pixels are counted from 1 in both.
+is that of `benchmarks.results.rendered`. Pixels are counted from 1 in both.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 from scipy.io import savemat
 
-from benchmarks.figures import Figure, draw, write_json
+from benchmarks.results.rendered import Figure, draw, write_json
 
 
 def write(folder: Path, train: int = 12, valid: int = 4, form: str = "json", rectangles: bool = True) -> Path:

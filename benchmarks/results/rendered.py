@@ -18,7 +18,7 @@ import numpy.typing as npt
 from PIL import Image, ImageDraw
 from scipy.io import savemat
 
-from benchmarks.clutter import Size, background, colour, scatter
+from benchmarks.results.clutter import Size, background, colour, scatter
 
 Floats = npt.NDArray[np.float64]
 HEIGHT = 200
