@@ -20,7 +20,12 @@ if TYPE_CHECKING:
     "assess", epilog="Example: etbac assess resnet50 --from resnet50.safetensors --loader image-folder --data imagenet"
 )
 @click.argument("model")
-@click.option("--task", type=click.Choice(sorted(FORMS)), default="classification", show_default=True)
+@click.option(
+    "--task",
+    type=click.Choice(sorted(FORMS)),
+    help="What the model does.  [default: the checkpoint's, or classification]",
+)
+@click.option("--factory", help="module:function that made the checkpoint's model, if you trust that code.")
 @click.option(
     "--from", "start", type=click.Path(path_type=Path), help="The model's weights: a file, or a transformers folder."
 )
@@ -36,7 +41,8 @@ if TYPE_CHECKING:
 def cli(
     output: Output,
     model: str,
-    task: str,
+    task: str | None,
+    factory: str | None,
     start: Path | None,
     model_options: str,
     data: Path | None,
@@ -49,18 +55,22 @@ def cli(
 ) -> None:
     """Say which exits to expect of a trained MODEL, and what they would save, before training any.
 
-    MODEL is a checkpoint of etbac train, or a registered model with --from. Linear probes on the frozen trunk's
-    features stand in for exits, and a chain with untrained heads is measured for a rough inference time matrix.
+    MODEL is a checkpoint of etbac train, a folder of transformers, or a registered model with --from. Linear probes on
+    the frozen trunk's features stand in for exits, and a chain with untrained heads is measured for a rough inference
+    time matrix.
     """
     need("torch")
     from etbac.compiler.assess import assess, describe
-    from etbac.training.begin import LOADERS, DataAsked, begin
+    from etbac.models import checkpoint
+    from etbac.training.begin import DataAsked, begin
 
-    asked = DataAsked(loader or LOADERS[task], data, data_options, preprocessing)
+    asked = DataAsked(loader, data, data_options, preprocessing)
     path = Path(model)
+    if path.is_file() and not checkpoint.is_checkpoint(path):
+        checkpoint.load(path)  # says why it is none
+    named, origin = (None, path) if path.exists() else (model, start)
     found = assess(
-        begin(model, path if path.is_file() else start, None, json_object(model_options), asked, output.note),
-        task,
+        begin(named, origin, factory, json_object(model_options), asked, output.note, task),
         precision,
         samples=samples,
         batch_size=batch_size,

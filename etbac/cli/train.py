@@ -189,12 +189,16 @@ _OPTIONS = (
 
 def _add(task: str, form: Form) -> None:
     @cli.command(task, help=_help(form))
-    @click.option("--model", default=form.model, show_default=True, help="A registered model, or module:function.")
+    @click.option("--model", help=f"A registered model, or module:function.  [default: {_default(form.model)}]")
     @data_options
     @_all(_OPTIONS)
     @standard
     def command(output: Output, **given: Any) -> None:
         _train(output, task, **given)
+
+
+def _default(model: str) -> str:
+    return model if model == "transformers" else f"{model}, or transformers where --from is its folder"
 
 
 def data_options(command: Command) -> Command:

@@ -28,6 +28,7 @@ from etbac.profiles.matrix import Matrix
 from etbac.profiles.profiler import SHORT_BUDGET_S, profile
 from etbac.training.batches import read
 from etbac.training.begin import Begin
+from etbac.training.example import example_inputs
 from etbac.training.frozen import LOOK, FrozenTrunk
 from etbac.training.losses import Seen
 from etbac.training.probes import probe
@@ -68,7 +69,6 @@ class Assessment:
 
 def assess(
     begin: Begin,
-    task: str = "classification",
     precision: float = 0.9968,
     *,
     exits: str = "all",
@@ -83,13 +83,14 @@ def assess(
     have no labels, the trunk's own answers are right. Raises UsageError for a trunk that is not trained and for answers
     that are no classes.
     """
-    if task not in CLASSES:
-        raise UsageError(f"assess knows answers that are classes ({', '.join(CLASSES)}); {task} has others")
+    task, data = begin.task, begin.data
+    if task not in CLASSES or (data.opened.labelled and not data.opened.class_names):
+        what = f"{task} has others" if task not in CLASSES else "these data have numbers"
+        raise UsageError(f"assess knows answers that are classes ({', '.join(CLASSES)}); {what}")
     if not begin.trained:
         raise UsageError("the model is not trained; train it first (etbac train … --exits none), then assess it")
-    train, search = (_first(begin.data.of(name), samples) for name in ("train", "search"))
-    inputs, _ = train.read(np.arange(2))
-    example = {name: torch.from_numpy(value) for name, value in inputs.items()}
+    train, search = (_first(data.of(name), samples) for name in ("train", "search"))
+    example = example_inputs(begin)
     network = attach_exits(begin.trunk, task, exits, example_inputs=example).eval()
     note(f"{len(network.exits)} places for exits; probing with {len(train):,} samples, trying on {len(search):,}")
     statistics = _statistics(network, train, search)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import os
 import pickle
+import shutil
 import tempfile
 import zipfile
 from collections.abc import Mapping, Sequence
@@ -16,7 +17,7 @@ import torch
 from torch import Tensor, nn
 
 from etbac.contract import TensorSpec
-from etbac.errors import EtbacError, UnsafeFileError, UsageError
+from etbac.errors import EtbacError, UnsafeFileError, UsageError, one_line
 from etbac.models import registry, tasks
 from etbac.models.attach import ExitNetwork, ExitSpec
 from etbac.models.data.sets import DataSet, DataSource
@@ -90,7 +91,7 @@ def _plain(state: Mapping[str, Tensor]) -> dict[str, Tensor]:
 
 
 def write_atomically(content: Mapping[str, Any], path: Path) -> None:
-    """torch.save through a temporary file beside `path`, fsync and rename."""
+    """torch.save through a temporary file beside `path`, fsync and rename; EtbacError where it could not be written."""
     descriptor, name = tempfile.mkstemp(dir=path.absolute().parent, prefix=f".{path.name}.", suffix=".tmp")
     try:
         with os.fdopen(descriptor, "wb") as file:
@@ -98,6 +99,13 @@ def write_atomically(content: Mapping[str, Any], path: Path) -> None:
             file.flush()
             os.fsync(file.fileno())
         os.replace(name, path)
+    except (OSError, RuntimeError) as error:  # torch's writer tells of a full disk by the latter
+        os.unlink(name)
+        free = shutil.disk_usage(path.absolute().parent).free
+        raise EtbacError(
+            f"{path} could not be written whole ({one_line(error)[:100]}), with {free:,} bytes free on its disk; make "
+            "room, or name another place"
+        ) from error
     except BaseException:
         os.unlink(name)
         raise

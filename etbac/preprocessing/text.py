@@ -64,6 +64,11 @@ class TextPreprocessing:
         content = _content(path, lowercase)
         return TextPreprocessing(content, max_length, tuple(inputs), _pad_of(content, _config(path)))
 
+    @property
+    def tokens(self) -> int:
+        """How many the tokenizer knows."""
+        return int(_parse(self.tokenizer).get_vocab_size())
+
     def apply(self, raws: Sequence[Text]) -> dict[str, npt.NDArray[Any]]:
         """Strings, or pairs of them. MissingPackageError without the package tokenizers."""
         encodings = _open(self.tokenizer, self.max_length, self.pad).encode_batch(list(raws))

@@ -29,7 +29,8 @@ from etbac.models.data.splits import Sizes
 from etbac.models.heads.mlp import CONFIDENCE
 from etbac.training.augment import resize
 from etbac.training.batches import read, shares
-from etbac.training.begin import LOADERS, Begin, DataAsked, begin
+from etbac.training.begin import Begin, DataAsked, begin
+from etbac.training.example import example_inputs
 from etbac.training.frozen import FrozenTrunk, KeptFeatures
 from etbac.training.log import Log
 from etbac.training.loop import Context, Loop
@@ -46,7 +47,7 @@ SHARE_OF_DISK = 0.9
 
 
 def train(
-    model: str | nn.Module = "resnet32",
+    model: str | nn.Module | None = None,
     task: str = "classification",
     *,
     out: str | Path,
@@ -69,10 +70,11 @@ def train(
 ) -> Checkpoint:
     """Train a trunk where it is not trained yet, then exits on it, and write the checkpoint `out`.
 
-    `model`: a registered factory's name, `module:function`, or a trained torch.nn.Module (its weights are left as
-    they are; `factory` must say how to make it again). `exits`: as `at` of `attach_exits`, or "none". `start`: a
-    checkpoint whose trained trunk is taken over, with its sets; or weights for `model`, a file or a folder (see
-    `load_weights`): where they fill all of it, it is trained. `joint`: the exits are not trained on the frozen trunk,
+    `model`: a registered factory's name (left out: the task's own, or what the folder `start` of transformers
+    describes), `module:function`, or a trained torch.nn.Module (its weights are left as they are; `factory` must say
+    how to make it again). `exits`: as `at` of `attach_exits`, or "none". `start`: a checkpoint whose trained trunk is
+    taken over, with its sets; or weights for `model`, a file or a folder (see `load_weights`): where they fill all of
+    it, it is trained. `joint`: the exits are not trained on the frozen trunk,
     but together with it, for the trunk's epochs; the full model stays what the trunk was before. `data`: the folder of
     `loader` (by default the task's own), read with `data_options` and `preprocessing` (see `DataAsked`). Where they
     have no labels, the exits of a trained trunk learn its answers, and are judged by agreement with them.
@@ -87,11 +89,12 @@ def train(
     if joint:
         _refuse_joint(trunk, exits)
     folder = None if data is None else Path(data)
-    asked = DataAsked(loader or LOADERS[tasks.get(task).name], folder, data_options, preprocessing, sizes, seed)
+    asked = DataAsked(loader, folder, data_options, preprocessing, sizes, seed)
     with _accelerating(run.precision) as accelerator:
         torch.manual_seed(seed)
         told = progress if progress is not None and accelerator.is_main_process else Silent()
-        begun = begin(model, None if start is None else Path(start), factory, model_options or {}, asked, told.note)
+        origin = None if start is None else Path(start)
+        begun = begin(model, origin, factory, model_options or {}, asked, told.note, tasks.get(task).name)
         if not begun.data.opened.labelled:
             heads = _by_its_answers(begun, joint, heads)
         taken_over = begun.trained or start is not None
@@ -197,8 +200,8 @@ class _Training:
 
     def attach(self, exits: Any, head_options: Mapping[str, Any] | None) -> ExitNetwork:
         """The trunk with new exits, drawn from the run's seed."""
+        inputs = example_inputs(self.begin)
         torch.manual_seed(self.context.seed)
-        inputs, _ = next(read(self.sets.train, [np.arange(2)]))
         if exits == "none":
             return ExitNetwork(self.begin.trunk, [], describe(inputs), self.task.name)
         return attach_exits(self.begin.trunk, self.task.name, exits, example_inputs=inputs, head_options=head_options)

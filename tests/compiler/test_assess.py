@@ -48,7 +48,7 @@ def test_a_model_that_is_not_trained_is_not_assessed(folder: Path) -> None:
     with pytest.raises(UsageError, match="not trained"):
         assess(begun)
     with pytest.raises(UsageError, match="answers that are classes"):
-        assess(replace(begun, trained=True), "pose")
+        assess(replace(begun, trained=True, task="pose"))
 
 
 @pytest.mark.parametrize(("thresholds", "saved"), [({}, 0.0), ({1: 0.9}, 0.05)])

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import pickle
+import resource
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -84,10 +85,25 @@ def test_a_failed_write_leaves_the_old_file(small: Checkpoint, tmp_path: Path, m
         raise OSError(28, "No space left on device")
 
     monkeypatch.setattr("os.fsync", full_disk)
-    with pytest.raises(OSError, match="No space left"):
+    with pytest.raises(EtbacError, match="No space left"):
         checkpoints.save(replace(small, metric="other"), path)
     assert path.read_bytes() == before
     assert [file.name for file in tmp_path.iterdir()] == ["model.pt"]
+
+
+def test_a_file_that_cannot_be_written_whole_leaves_the_old_one(small: Checkpoint, tmp_path: Path) -> None:
+    path = tmp_path / "m.pt"
+    checkpoints.save(small, path)
+    before = path.read_bytes()
+    _, most = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (len(before) // 2, most))
+    try:
+        with pytest.raises(EtbacError, match=r"could not be written whole .*, with .* bytes free"):
+            checkpoints.save(small, path)
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (most, most))
+    assert path.read_bytes() == before
+    assert list(tmp_path.iterdir()) == [path]
 
 
 def test_a_file_that_is_not_there_or_not_a_checkpoint_is_refused(tmp_path: Path) -> None:

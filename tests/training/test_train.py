@@ -205,6 +205,12 @@ def test_distilled_exits_follow_the_full_model_more_than_the_labels(uninterrupte
     ("options", "error", "message"),
     [
         ({"model": "resnet9"}, UsageError, "no model 'resnet9'"),
+        ({"model": "support.factories:broken"}, UsageError, "cannot be made with .*ZeroDivisionError"),
+        ({"model": "support.factories:nothing", "model_options": None}, UsageError, "gives a str; a torch.nn.Module"),
+        ({"model": "support.factories:five"}, UsageError, "answers 5 values a sample and the data have 10 classes"),
+        ({"loader": "wav-folder"}, UsageError, "data for the task speech, and classification was asked for"),
+        ({"model": cifar_resnet(8, 1, 5, width=4), "factory": "support.factories:small"}, UsageError, "fc.bias"),
+        ({"model": "vgg16", "model_options": {"image_size": 64}}, UsageError, "fails on the data's first samples"),
         ({"model_options": {"widht": 4}}, UsageError, "widht"),
         ({"model": torch.nn.Linear(2, 2)}, UsageError, "factory='module:function'"),
         ({"exits": [9]}, UsageError, "blocks 1 to 3"),

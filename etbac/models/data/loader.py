@@ -111,7 +111,7 @@ def of_kind(loader: Loader, asked: Preprocessing | None, kind: type[P], default:
     if isinstance(chosen, kind):
         return chosen
     found = "none was given" if chosen is None else f"the model takes {chosen.kind}"
-    how = "; name the model's tokenizer" if kind.kind == "text" else ""
+    how = "; name the model's tokenizer: --preprocess tokenizer=FOLDER" if kind.kind == "text" else ""
     raise UsageError(f"the loader {loader.name} gives {kind.kind}, and {found}{how}")
 
 

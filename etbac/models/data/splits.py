@@ -28,8 +28,9 @@ class Sizes:
 
     @staticmethod
     def share_of(train_size: int) -> Sizes:
-        """A thirtieth to fit, four to search, five to certify: 2,000, 8,000 and 10,000 of 60,000."""
-        return Sizes(train_size // 30, 4 * train_size // 30, 5 * train_size // 30)
+        """A thirtieth to fit, four to search, five to certify: 2,000, 8,000 and 10,000 of 60,000; at least one each."""
+        fit, search, certify = (max(1, share * train_size // 30) for share in (1, 4, 5))
+        return Sizes(fit, search, certify)
 
     @property
     def held_out(self) -> int:
@@ -80,17 +81,14 @@ def draw(
     if train_size <= sizes.held_out:
         raise InputError(
             f"{train_size} training samples cannot be split: fit, search and certify take {sizes.held_out} of them and "
-            "leave none to train on. Ask for smaller sets or give more data"
+            "leave none to train on. Give more data or, from Python, ask for smaller sets"
         )
     of_sample = np.arange(train_size) if units is None else np.unique(units, return_inverse=True)[1]
     counts = np.bincount(of_sample, minlength=1)
     order = np.random.Generator(np.random.PCG64(seed)).permutation(len(counts))
     if first is not None:
         order = order[np.argsort(~np.isin(order, of_sample[first]), kind="stable")]
-    edges = np.cumsum([sizes.certify, sizes.search, sizes.fit])
-    start = np.cumsum(counts[order]) - counts[order]
-    chosen = np.empty(len(counts), np.int64)
-    chosen[order] = np.searchsorted(edges, start, side="right")
+    chosen = _filled(order, counts, (sizes.certify, sizes.search, sizes.fit))
     drawn = ("certify", "search", "fit", "train")
     found: dict[str, Any] = {name: np.flatnonzero(chosen[of_sample] == place) for place, name in enumerate(drawn)}
     by_unit = len(counts) < train_size
@@ -99,13 +97,25 @@ def draw(
     return Splits(seed, {**indices, "test": np.arange(test_size)}, by_unit)
 
 
+def _filled(order: Rows, counts: Rows, wanted: Sequence[int]) -> Rows:
+    """Each unit's set, int64 [len(counts)]: one set after the other takes units in this order until it has as many
+    samples as wanted, and a last one what is left."""
+    chosen = np.empty(len(counts), np.int64)
+    place = held = 0
+    for unit in order:
+        while place < len(wanted) and held >= wanted[place]:
+            place, held = place + 1, 0
+        chosen[unit], held = place, held + counts[unit]
+    return chosen
+
+
 def _refuse_empty(found: Mapping[str, Rows], sizes: Sizes, units: int) -> None:
     asked = {"certify": sizes.certify, "search": sizes.search, "fit": sizes.fit, "train": 1}
     empty = [name for name, size in asked.items() if size and not len(found[name])]
     if empty:
         raise InputError(
             f"{units} units (samples of one unit stay together) do not fill the sets: {' and '.join(empty)} would be "
-            "empty. Ask for smaller sets or give more data"
+            "empty. Give more data or, from Python, ask for smaller sets"
         )
 
 
