@@ -9,7 +9,7 @@ from typing import Any, cast
 from torch import Tensor, nn
 
 from etbac.contract import TensorSpec
-from etbac.errors import UsageError
+from etbac.errors import UsageError, one_line
 from etbac.models import heads, tasks
 from etbac.models.blocks import find_blocks
 from etbac.models.capture import evaluating, features_at
@@ -117,7 +117,12 @@ def attach_exits(
         name, options = _head(kind, head, features[path], prediction, path, model)
         options = {**options, **_mask(name, features[path], example_inputs), **(head_options or {})}
         specs.append(ExitSpec(exit_id, path, name, options))
-    network = ExitNetwork(model, specs, describe(example_inputs), task)
+    try:
+        network = ExitNetwork(model, specs, describe(example_inputs), task)
+    except (TypeError, ValueError, RuntimeError) as error:
+        raise UsageError(
+            f"a head cannot be made with {dict(head_options or {})} ({type(error).__name__}: {one_line(error)})"
+        ) from error
     for spec in specs:
         network.head(spec.id).start_from(model)
     return network

@@ -10,6 +10,7 @@ import numpy as np
 import numpy.typing as npt
 
 from etbac.errors import InputError
+from etbac.preprocessing.counts import require_whole
 
 
 @dataclass(frozen=True)
@@ -26,6 +27,9 @@ class AudioPreprocessing:
     rate: int
     length: int
     normalize: bool = False
+
+    def __post_init__(self) -> None:
+        require_whole(rate=self.rate, length=self.length)
 
     def to_json(self) -> dict[str, Any]:
         return {"kind": self.kind, **asdict(self)}

@@ -10,6 +10,7 @@ import numpy as np
 import numpy.typing as npt
 
 from etbac.errors import InputError, MissingPackageError
+from etbac.preprocessing.counts import require_whole
 
 IMAGENET_MEAN = (0.485, 0.456, 0.406)
 IMAGENET_STD = (0.229, 0.224, 0.225)
@@ -39,6 +40,11 @@ class ImagePreprocessing:
     crop: float = 1.0
 
     def __post_init__(self) -> None:
+        require_whole(height=self.height, width=self.width, channels=self.channels)
+        if not len(self.mean) == len(self.std) == self.channels:
+            raise InputError(
+                f"mean and std have one entry a channel; found {len(self.mean)} and {len(self.std)} for {self.channels}"
+            )
         if self.resize not in RESIZING or not 0 < self.crop <= 1:
             raise InputError(
                 f"pictures are resized by {' or '.join(RESIZING)}, to a share above 0 and at most 1; "

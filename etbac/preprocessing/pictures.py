@@ -39,6 +39,8 @@ def read_picture(path: Path, channels: int) -> npt.NDArray[np.uint8]:
     """uint8 [h, w, channels], turned upright as the camera recorded; 1 channel is grey, 3 are red, green, blue."""
     from PIL import ImageOps
 
+    if channels not in MODES:
+        raise InputError(f"pictures are read with {' or '.join(map(str, MODES))} channels; {channels} were asked for")
     with open_picture(path) as opened:
         try:
             picture = ImageOps.exif_transpose(opened).convert(MODES[channels])

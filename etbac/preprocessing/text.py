@@ -13,6 +13,7 @@ import numpy as np
 import numpy.typing as npt
 
 from etbac.errors import InputError, MissingPackageError, one_line
+from etbac.preprocessing.counts import require_whole
 
 if TYPE_CHECKING:
     from tokenizers import Tokenizer
@@ -41,6 +42,7 @@ class TextPreprocessing:
     pad: str = "[PAD]"
 
     def __post_init__(self) -> None:
+        require_whole(max_length=self.max_length)
         if unknown := [name for name in self.inputs if name not in FIELDS]:
             raise InputError(f"a tokenizer gives {', '.join(FIELDS)}; the model takes {', '.join(unknown)} too")
 

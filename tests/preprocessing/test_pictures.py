@@ -24,6 +24,12 @@ def test_a_picture_of_any_mode_has_the_channels_asked_for(tmp_path: Path, mode: 
     np.testing.assert_array_equal(found, expected)
 
 
+def test_pictures_are_grey_or_coloured(tmp_path: Path) -> None:
+    Image.fromarray(PIXELS).save(tmp_path / "a.png")
+    with pytest.raises(InputError, match="read with 1 or 3 channels; 2 were asked for"):
+        read_picture(tmp_path / "a.png", 2)
+
+
 def test_a_picture_is_turned_upright(tmp_path: Path) -> None:
     exif = Image.Exif()
     exif[0x0112] = 6

@@ -3,11 +3,12 @@ from __future__ import annotations
 import json
 import subprocess
 import sys
+from typing import Any
 
 import numpy as np
 import pytest
 
-from etbac.errors import EtbacError
+from etbac.errors import EtbacError, InputError
 from etbac.preprocessing import (
     AudioPreprocessing,
     ImagePreprocessing,
@@ -45,3 +46,18 @@ def test_nothing_heavy_is_imported_with_it() -> None:
     program = f"import sys; import etbac.preprocessing; print([name for name in {heavy} if name in sys.modules])"
     found = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
     assert found.stdout.strip() == "[]"
+
+
+@pytest.mark.parametrize("size", [0, -1, 1.5, "8", True])
+def test_sizes_are_whole_numbers(size: Any) -> None:
+    with pytest.raises(InputError, match="height is a whole number of at least 1"):
+        ImagePreprocessing("x", size, 8, 1, 1.0, (0.0,), (1.0,))
+    with pytest.raises(InputError, match="rate is a whole number"):
+        AudioPreprocessing("x", size, 8)
+    with pytest.raises(InputError, match="max_length is a whole number"):
+        TextPreprocessing("{}", size)
+
+
+def test_every_channel_has_its_mean() -> None:
+    with pytest.raises(InputError, match="one entry a channel; found 3 and 3 for 1"):
+        ImagePreprocessing("x", 8, 8, 1, 1.0, (0.0,) * 3, (1.0,) * 3)
