@@ -100,7 +100,7 @@ def efficientnet_lite(size: int, in_channels: int = 3, num_classes: int = 1000) 
 
 
 def _norm(channels: int) -> nn.BatchNorm2d:
-    return nn.BatchNorm2d(channels, eps=1e-3, momentum=0.01)
+    return nn.BatchNorm2d(channels, eps=1e-3)
 
 
 def _rounded(channels: float) -> int:

@@ -48,6 +48,8 @@ def epoch_batches(n: int, batch: int, place: Place, seed: int, epoch: int) -> li
 
 def shares(n: int, batch: int, place: Place) -> list[Rows]:
     """All n rows, in batches dealt out to the processes: at least one to each."""
+    if n == 0:
+        raise InputError("the data are too few to be split: no sample is left to judge by; give 30 or more to train on")
     if n < place.world:
         raise InputError(f"a set of {n} samples is smaller than the {place.world} processes; start fewer")
     batch = max(1, min(batch, n // place.world))

@@ -45,6 +45,11 @@ def test_another_epoch_has_another_order() -> None:
     assert sorted(first.tolist()) == sorted(second.tolist()) == list(range(100))
 
 
+def test_a_set_of_nothing_is_refused() -> None:
+    with pytest.raises(InputError, match="too few to be split"):
+        shares(0, 8, Place())
+
+
 def test_fewer_samples_than_processes_are_refused() -> None:
     with pytest.raises(InputError, match="2 samples to train on are fewer than the 3 processes"):
         epoch_batches(2, 1, Place(0, 3), 0, 0)
