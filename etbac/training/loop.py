@@ -12,6 +12,7 @@ import torch
 from accelerate import Accelerator
 from torch import Tensor, nn
 
+from etbac.errors import UsageError
 from etbac.training.batches import Place, Rows, epoch_batches
 from etbac.training.log import Log
 from etbac.training.options import LoopOptions
@@ -138,7 +139,7 @@ class Loop:
         for group in self._optimizer.param_groups:
             group["lr"] = rate
         with accelerator.autocast():
-            loss = self._module(*arguments)
+            loss = self._loss(arguments)
         accelerator.backward(loss / min(self.options.accumulate, steps - first))
         self._total, self._count = self._total + loss.item(), self._count + 1
         if self._is_whole(self.step + 1, steps):
@@ -146,6 +147,18 @@ class Loop:
                 accelerator.clip_grad_norm_(self._parameters, self.options.clip)
             self._optimizer.step()
             self._optimizer.zero_grad()
+
+    def _loss(self, arguments: tuple[Any, ...]) -> Tensor:
+        try:
+            found: Tensor = self._module(*arguments)
+        except ValueError as error:
+            if "more than 1 value per channel" not in str(error):
+                raise
+            raise UsageError(
+                "batch normalisation needs two samples or more in every process' step, and there is one: ask for a "
+                "larger batch size, fewer processes, or more data"
+            ) from error
+        return found
 
     def _is_whole(self, step: int, steps: int) -> bool:
         """Whether no gradient waits for further batches."""

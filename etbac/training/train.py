@@ -106,7 +106,7 @@ def train(
             "preprocessing": begun.data.opened.preprocessing.to_json(),
         }
         resume = Resume.open(out, settings, told, accelerator.is_main_process)
-        context = Context(accelerator, seed, resume, Log(run.losses, run.tensorboard), told, run.save_s)
+        context = Context(accelerator, seed, resume, _log(run, accelerator.is_main_process), told, run.save_s)
         training = _Training(context, begun, tasks.get(task), trunk, heads, run)
         found = training.run(out, exits, head_options, joint)
         if accelerator.is_main_process:
@@ -115,6 +115,11 @@ def train(
         context.log.close()
         resume.close()
     return found
+
+
+def _log(run: RunOptions, tells: bool) -> Log:
+    """Of processes that train together one tells."""
+    return Log(run.losses, run.tensorboard) if tells else Log(None, None)
 
 
 def _refuse_place(out: Path) -> None:

@@ -251,6 +251,13 @@ def test_another_run_in_the_same_process_may_compute_in_other_numbers(
         assert all(value.dtype != torch.bfloat16 for value in found.network.state_dict().values())
 
 
+def test_one_sample_a_step_is_refused_where_it_cannot_be_normalised(data_folder: Path, tmp_path: Path) -> None:
+    small = {"height": 16, "width": 16}
+    model = {"model": "resnet18", "model_options": {"width": 4}, "preprocessing": small}
+    with pytest.raises(UsageError, match="batch normalisation needs two samples"):
+        train(out=tmp_path / "m.pt", data=data_folder, **{**SMALL, **model, "trunk": TrunkOptions(batch_size=1)})
+
+
 def test_joint_training_keeps_pictures_whole_and_tells_of_the_full_model(
     uninterrupted: Checkpoint, tmp_path: Path
 ) -> None:

@@ -38,7 +38,7 @@ or, in place of annot/:
 
 @dataclass(frozen=True)
 class Mpii:
-    """The loader `mpii`. People in one picture are one unit.
+    """The loader `mpii`. People in one picture are one unit; in one video, where the .mat file names it.
 
     The head's size is 0.6 × the diagonal of its rectangle. Where there is none (train.json has none): the distance from
     the upper neck to the head top, which that is meant to be; or, where one of them is not annotated, an eighth of the
@@ -67,7 +67,7 @@ class Mpii:
 
 
 def _part(people: People, form: ImagePreprocessing) -> PeoplePart:
-    return PeoplePart(people, form, numbered(people.pictures))
+    return PeoplePart(people, form, numbered(people.units or people.pictures))
 
 
 def _has_json(folder: Path) -> bool:

@@ -65,7 +65,8 @@ def read_mat(path: Path, pictures: Path, joints: int) -> tuple[People, People]:
 def _people(entry: Any, pictures: Path, joints: int) -> list[_Person]:
     """Those people of a picture who have all that is needed; for some it was not annotated."""
     picture = pictures / str(entry.image.name)
-    video = str(getattr(entry, "vididx", picture.name))
+    number = getattr(entry, "vididx", ())
+    video = str(number) if np.size(number) == 1 else picture.name
     found = []
     for rectangle in _list(getattr(entry, "annorect", ())):
         points: Any = getattr(rectangle, "annopoints", None)
@@ -95,6 +96,7 @@ def _together(people: list[_Person], joints: int) -> People:
         np.array([person.scale for person in people], np.float32),
         np.array([person.joints for person in people], np.float32).reshape(-1, joints, 3),
         np.array([person.head for person in people], np.float32),
+        [person.video for person in people],
     )
 
 

@@ -25,7 +25,8 @@ class People:
     """One entry a person; pixels of the picture, counted from 0.
 
     `centre` float32 [N, 2], `scale` float32 [N] (the person's height ÷ 200 pixels), `joints` float32 [N, J, 3] (x, y, 1
-    where it is annotated), `head` float32 [N]: the head's size, by which distances are measured.
+    where it is annotated), `head` float32 [N]: the head's size, by which distances are measured. `units`: names of what
+    they are independent samples of, a video or a picture.
     """
 
     pictures: Sequence[Path]
@@ -33,6 +34,7 @@ class People:
     scale: npt.NDArray[np.float32]
     joints: npt.NDArray[np.float32]
     head: npt.NDArray[np.float32]
+    units: Sequence[str] = ()
 
 
 @dataclass(frozen=True)

@@ -128,6 +128,16 @@ def test_people_of_one_picture_are_one_unit(as_json: Path) -> None:
         assert same == [part.people.pictures[row]] * 2
 
 
+def test_people_of_one_video_are_one_unit_where_it_is_named(as_mat: Path) -> None:
+    part = Mpii().open(as_mat, PIXELS).parts["train"]
+    assert isinstance(part, PeoplePart)
+    assert part.units is not None
+    for unit in set(part.units):
+        pictures = {part.people.pictures[row].stem for row in np.flatnonzero(part.units == unit)}
+        assert len({int(stem) // 2 for stem in pictures}) == 1
+        assert len(pictures) == 2
+
+
 def test_people_without_annotations_and_the_published_test_part_are_left_out(as_mat: Path) -> None:
     parts = Mpii().open(as_mat, PIXELS).parts
     assert len(parts["train"]) + len(parts["test"]) == 32
