@@ -38,7 +38,7 @@ def transfer() -> Row:
         "transfer",
         "classification",
         "Fashion-MNIST, EfficientNet-Lite0 fine-tuned from ImageNet",
-        lambda folder: write_garments(folder, 3_000 if QUICK else 60_000),
+        lambda folder: write_garments(folder, 2_000 if QUICK else 60_000),
         (
             *("--loader", "fashion-mnist", *network(56), "--preprocess", "channels=3"),
             *("--exits", "2,4,6,8,10,12", "--learning-rate", "0.03"),
