@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from etbac.cli.common import Output, precision_option, standard
-from etbac.cli.train import FORMS, data_options, json_object, need
+from etbac.cli.train import FORMS, json_object, need
+from etbac.cli.train_options import data_options
 
 if TYPE_CHECKING:
     from rich.table import Table

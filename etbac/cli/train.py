@@ -8,20 +8,18 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from importlib.util import find_spec
-from pathlib import Path
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, Any
 
 import click
 
-from etbac.cli.common import Output, parse_ids, standard
+from etbac.cli.common import Output, standard
+from etbac.cli.train_options import NONE, all_options, data_options
 from etbac.errors import MissingPackageError
 
 if TYPE_CHECKING:
     from rich.progress import Progress
 
     from etbac.models.checkpoint import Checkpoint
-
-Command = TypeVar("Command", bound=Callable[..., Any])
 
 
 @dataclass(frozen=True)
@@ -69,36 +67,6 @@ FORMS = {
 }
 
 
-def _places(context: click.Context, parameter: click.Parameter, text: str) -> str | tuple[int, ...] | None:
-    return text if text in ("auto", "all", "none") else parse_ids(context, parameter, text)
-
-
-def _scales(context: click.Context, parameter: click.Parameter, text: str | None) -> tuple[float, ...] | None:
-    if text is None:
-        return None
-    try:
-        scales = tuple(float(part) for part in text.split(","))
-    except ValueError:
-        raise click.BadParameter(f"{text!r} is not a list of sizes; write them like 0.5,0.75,1") from None
-    if not all(0 < scale <= 1 for scale in scales):
-        raise click.BadParameter(f"{text!r}: sizes are above 0 and at most 1, relative to the full size")
-    return scales
-
-
-def _named(context: click.Context, parameter: click.Parameter, texts: tuple[str, ...]) -> dict[str, Any]:
-    """NAME=VALUE, a value that is JSON being that, else text."""
-    found: dict[str, Any] = {}
-    for text in texts:
-        name, equals, value = text.partition("=")
-        if not equals or not name:
-            raise click.BadParameter(f"{text!r}: write NAME=VALUE, like task_name=cola")
-        try:
-            found[name] = json.loads(value)
-        except json.JSONDecodeError:
-            found[name] = value
-    return found
-
-
 @click.group(context_settings={"help_option_names": ["-h", "--help"]})
 def cli() -> None:
     """Train exits on a frozen trunk and save a checkpoint. The trunk is trained first, or taken over with --from.
@@ -109,89 +77,11 @@ def cli() -> None:
     """
 
 
-_DATA = (
-    click.option("--model-options", default="{}", help='Arguments of the model, as JSON: {"width": 32}.'),
-    click.option("--data", type=click.Path(path_type=Path), help="The data's folder (also: the variable ETBAC_DATA)."),
-    click.option("--loader", help="The data's form.  [default: the task's own]"),
-    click.option(
-        "--preprocess",
-        "preprocessing",
-        multiple=True,
-        callback=_named,
-        help="NAME=VALUE of how inputs are made: height=384, tokenizer=bert/, max_length=64, rate=8000, …",
-    ),
-    click.option(
-        "--data-option", "data_options", multiple=True, callback=_named, help="NAME=VALUE of the data's form."
-    ),
-)
-_OPTIONS = (
-    click.option(
-        "--exits", default="auto", show_default=True, callback=_places, help="auto, all, none, or blocks like 3,7,12."
-    ),
-    click.option("--out", type=click.Path(path_type=Path), required=True, help="The checkpoint to write."),
-    click.option(
-        "--from",
-        "start",
-        type=click.Path(path_type=Path),
-        help="A checkpoint whose trained trunk is taken over, or the model's weights: a file or a transformers folder.",
-    ),
-    click.option("--factory", help="module:function that makes the model of --from, if you trust that code."),
-    click.option("--joint", is_flag=True, help="Train trunk and exits together; the full model stays what it was."),
-    click.option("--epochs", type=click.IntRange(1), help="Epochs of the trunk."),
-    click.option("--batch-size", type=click.IntRange(1), help="Samples of a step of the trunk's training, a process."),
-    click.option("--learning-rate", type=click.FloatRange(0, min_open=True), help="The trunk's highest learning rate."),
-    click.option(
-        "--schedule",
-        type=click.Choice(["cosine", "one-cycle"]),
-        help="Learning rate of the trunk: down along half a cosine, or up and down.  [default: one-cycle]",
-    ),
-    click.option(
-        "--optimizer",
-        type=click.Choice(["sgd", "adamw"]),
-        help="Of the trunk.  [default: sgd; adamw for other tasks than classification]",
-    ),
-    click.option("--clip", type=click.FloatRange(0), help="Largest norm of the trunk's gradient."),
-    click.option("--accumulate", type=click.IntRange(1), help="Batches that make one step of the trunk's optimiser."),
-    click.option("--stop-after", type=click.IntRange(1), help="End after so many epochs without a lower loss."),
-    click.option(
-        "--scales", callback=_scales, help="Sizes of the pictures in equal parts of the epochs, like 0.5,0.75,1."
-    ),
-    click.option("--exit-epochs", type=click.IntRange(1), help="Epochs of the exits."),
-    click.option("--exit-batch-size", type=click.IntRange(2), help="Samples of a step of the exits, a process."),
-    click.option("--exit-learning-rate", type=click.FloatRange(0, min_open=True), help="The exits' highest."),
-    click.option("--head-options", default="{}", help='Of every head, as JSON: {"hidden": 64, "dropout": 0}.'),
-    click.option(
-        "--distillation", type=click.FloatRange(0, 1), help="Weight of the full model's answer in the exits' loss."
-    ),
-    click.option(
-        "--mixed-precision",
-        type=click.Choice(["no", "fp16", "bf16"]),
-        default="no",
-        show_default=True,
-        help="Numbers of the forward passes.",
-    ),
-    click.option(
-        "--workers", type=click.IntRange(0), default=0, show_default=True, help="Processes that read samples."
-    ),
-    click.option(
-        "--cache-gb",
-        type=click.FloatRange(0),
-        default=8.0,
-        show_default=True,
-        help="How much of the frozen trunk's features may be kept on disk; beyond it the trunk runs in every epoch.",
-    ),
-    click.option("--losses", help="A CSV file to which losses are added."),
-    click.option("--tensorboard", help="A folder for TensorBoard."),
-    click.option("--seed", type=int, default=0, show_default=True, help="Seed of the sets, the weights and the order."),
-    click.option("--threads", type=click.IntRange(1), help="Processor threads; left out, torch decides."),
-)
-
-
 def _add(task: str, form: Form) -> None:
     @cli.command(task, help=_help(form))
     @click.option("--model", help=f"A registered model, or module:function.  [default: {_default(form.model)}]")
     @data_options
-    @_all(_OPTIONS)
+    @all_options
     @standard
     def command(output: Output, **given: Any) -> None:
         _train(output, task, **given)
@@ -199,20 +89,6 @@ def _add(task: str, form: Form) -> None:
 
 def _default(model: str) -> str:
     return model if model == "transformers" else f"{model}, or transformers where --from is its folder"
-
-
-def data_options(command: Command) -> Command:
-    """What is read, and how the model is made."""
-    return _all(_DATA)(command)
-
-
-def _all(options: tuple[Callable[[Any], Any], ...]) -> Callable[[Command], Command]:
-    def decorate(command: Command) -> Command:
-        for option in reversed(options):
-            command = option(command)
-        return command
-
-    return decorate
 
 
 def _help(form: Form) -> str:
@@ -234,11 +110,13 @@ def _train(
     clip: float | None,
     accumulate: int | None,
     stop_after: int | None,
+    padding: int | str | None,
     scales: tuple[float, ...] | None,
     exit_epochs: int | None,
     exit_batch_size: int | None,
     exit_learning_rate: float | None,
     distillation: float | None,
+    temperature: float | None,
     mixed_precision: str,
     workers: int,
     cache_gb: float,
@@ -268,11 +146,14 @@ def _train(
         stop_after=stop_after,
         scales=scales,
     )
+    if padding is not None:
+        trunk["padding"] = None if padding == NONE else padding
     exits = _given(
         epochs=exit_epochs,
         batch_size=exit_batch_size,
         learning_rate=exit_learning_rate,
         distillation=distillation,
+        temperature=temperature,
         accumulate=accumulate,
         stop_after=stop_after,
     )

@@ -266,6 +266,4 @@ def _from_factory(
     report = load_weights(trunk, weights)
     for line in report.lines():
         note(line)
-    if not report.complete:
-        note("the network is not whole: it is trained before its exits are")
     return Begin(trunk, name, kwargs, report.complete, data, task)

@@ -52,7 +52,7 @@ class TrunkStage:
         return [each for each in self.loss.parameters() if each.requires_grad]
 
     def batches(self, batches: list[Rows], epoch: int, start: int) -> Iterator[tuple[Any, ...]]:
-        """Pictures mirrored, shifted and resized."""
+        """Pictures mirrored and shifted, and resized."""
         rank = self._context.place.rank
         for step, (inputs, targets) in enumerate(read(self._sets.train, batches, self._workers), start=start):
             drawn = np.random.SeedSequence([self._context.seed, epoch, step, rank]).generate_state(1)
@@ -77,9 +77,11 @@ class TrunkStage:
         return None
 
     def _augmented(self, values: Tensor, epoch: int) -> Tensor:
-        if values.ndim != 4 or self._options.padding is None:
+        if values.ndim != 4:
             return values
-        return resize(flip_and_crop(values, self._options.padding), self._options.scale(epoch))
+        padding = self._options.padding
+        changed = values if padding is None else flip_and_crop(values, padding)
+        return resize(changed, self._options.scale(epoch))
 
     def _placed(self, inputs: Mapping[str, Tensor], targets: Tensor) -> Batch:
         device = self._context.accelerator.device

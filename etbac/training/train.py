@@ -95,6 +95,11 @@ def train(
         told = progress if progress is not None and accelerator.is_main_process else Silent()
         origin = None if start is None else Path(start)
         begun = begin(model, origin, factory, model_options or {}, asked, told.note, tasks.get(task).name)
+        if origin is not None and not begun.trained:
+            told.note(
+                "the network is not whole, and is trained before its exits are: "
+                f"{trunk.optimizer}, learning rate {trunk.learning_rate:g}"
+            )
         if not begun.data.opened.labelled:
             heads = _by_its_answers(begun, joint, heads)
         taken_over = begun.trained or start is not None

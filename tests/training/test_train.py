@@ -300,3 +300,12 @@ def test_one_batch_makes_one_step_however_many_were_asked_for(uninterrupted: Che
         out = tmp_path / f"{accumulate}.pt"
         found.append(train(out=out, start=uninterrupted.path, exits=[2], heads=options))
     assert same_weights(*found)
+
+
+def test_pictures_that_are_not_shifted_grow_too(data_folder: Path, tmp_path: Path) -> None:
+    found = []
+    for scales in ((0.5,), (1.0,)):
+        trunk = TrunkOptions(epochs=1, batch_size=25, padding=None, scales=scales)
+        out = tmp_path / f"{scales[0]}.pt"
+        found.append(train(out=out, data=data_folder, **{**SMALL, "exits": "none", "trunk": trunk}))
+    assert not same_weights(*found)
