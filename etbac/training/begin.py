@@ -22,6 +22,7 @@ from etbac.models.data.splits import Sizes
 from etbac.models.hub import read_folder
 from etbac.models.weights import load_weights
 from etbac.preprocessing import AudioPreprocessing, ImagePreprocessing, Preprocessing, TextPreprocessing, from_json
+from etbac.training.class_order import put_in_order
 
 TRANSFORMERS = "transformers"
 LOADERS = {
@@ -266,4 +267,6 @@ def _from_factory(
     report = load_weights(trunk, weights)
     for line in report.lines():
         note(line)
+    if name == TRANSFORMERS and report.complete and put_in_order(trunk, weights, data.opened.class_names):
+        note(f"its classes were put in the data's order: {', '.join(data.opened.class_names)}")
     return Begin(trunk, name, kwargs, report.complete, data, task)

@@ -55,6 +55,8 @@ class WavFolder:
         form = of_kind(self, preprocessing, AudioPreprocessing, PREPROCESSING)
         places = published_parts(folder, TESTS)
         labels = tuple(path.name for path in folders(places[0]))
+        if extra := [path.name for place in places for path in folders(place) if path.name not in labels]:
+            refuse(folder, WHAT, TREE, f"the label {extra[0]!r} of its test part in train/")
         listed = [self._files(place, labels) for place in places]
         if not all(listed):
             refuse(folder, WHAT, TREE, f"sounds ({', '.join(sorted(SUFFIXES))})")

@@ -70,3 +70,11 @@ def test_a_folder_without_sounds_is_refused(tmp_path: Path) -> None:
     (tmp_path / "b").mkdir()
     with pytest.raises(InputError, match=r"lacks sounds \(\.flac, \.ogg, \.wav\)"):
         WavFolder().open(tmp_path)
+
+
+def test_a_label_that_is_in_the_test_part_alone_is_refused(tmp_path: Path) -> None:
+    wav_folder.write(tmp_path / "train", voices=1, prompts=2)
+    wav_folder.write(tmp_path / "test", voices=1, prompts=2)
+    (tmp_path / "test" / "high").rename(tmp_path / "test" / "loud")
+    with pytest.raises(InputError, match="it lacks the label 'loud' of its test part in train/"):
+        WavFolder().open(tmp_path, SHORT)
