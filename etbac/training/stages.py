@@ -20,6 +20,7 @@ from etbac.training.frozen import FrozenTrunk, KeptFeatures
 from etbac.training.loop import Context
 from etbac.training.losses import ExitLoss, JointLoss, Seen, TrunkLoss
 from etbac.training.options import ExitOptions, TrunkOptions
+from etbac.training.resume import TRUNK
 
 if TYPE_CHECKING:
     from etbac.models.data.loader import Part
@@ -39,7 +40,7 @@ class Sets:
 class TrunkStage:
     """The trunk alone, whose answer is the full model's."""
 
-    name = "trunk"
+    name = TRUNK
     leaves_some_unused = True
 
     def __init__(

@@ -103,14 +103,14 @@ def train(
         if not begun.data.opened.labelled:
             heads = _by_its_answers(begun, joint, heads)
         taken_over = begun.trained or start is not None
-        settings = {
+        of_trunk = {
             "factory": [begun.factory, begun.kwargs, taken_over and state_sha256(begun.trunk.state_dict())],
-            "exits": [task, exits, head_options, joint],
-            "training": [asdict(trunk), asdict(heads), run.precision, seed, accelerator.num_processes],
+            "training": [task, asdict(trunk), run.precision, seed, accelerator.num_processes],
             "data": [begun.data.source.to_json(), begun.data.source.splits.digest()],
             "preprocessing": begun.data.opened.preprocessing.to_json(),
         }
-        resume = Resume.open(out, settings, told, accelerator.is_main_process)
+        of_exits = {"exits": [exits, head_options, joint], "training": asdict(heads)}
+        resume = Resume.open(out, of_trunk, of_exits, told, accelerator.is_main_process)
         context = Context(accelerator, seed, resume, _log(run, accelerator.is_main_process), told, run.save_s)
         training = _Training(context, begun, tasks.get(task), trunk, heads, run)
         found = training.run(out, exits, head_options, joint)
@@ -184,6 +184,8 @@ class _Training:
         network = self.attach(exits, head_options)
         if not self.begin.trained:
             self.train_trunk()
+            for spec in network.exits:
+                network.head(spec.id).start_from(self.begin.trunk)
         full = {name: value.detach().cpu().clone() for name, value in self.begin.trunk.state_dict().items()}
         opened = self.begin.data.opened
         metric = opened.metric or (self.task.metric if opened.labelled else "agreement")

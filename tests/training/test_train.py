@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 import torch
 from support.fashion_mnist import write
+from support.published import mpii
 
 import etbac
 from etbac.errors import EtbacError, InputError, UsageError
@@ -166,6 +167,19 @@ def test_a_run_with_other_settings_starts_anew(data_folder: Path, tmp_path: Path
     assert any("other settings" in note for note in watched.notes)
 
 
+def test_a_run_with_other_exits_goes_on_with_its_trunk(
+    uninterrupted: Checkpoint, data_folder: Path, tmp_path: Path
+) -> None:
+    out = tmp_path / "model.pt"
+    with pytest.raises(Killed):
+        train(out=out, data=data_folder, progress=KillAfter(19), **{**SMALL, "exits": [2], "head_options": {}})
+    watched = KillAfter(10**6)
+    found = train(out=out, data=data_folder, progress=watched, **SMALL)
+    assert any("going on with its trunk" in note for note in watched.notes)
+    assert not any(note.startswith("trunk: ") for note in watched.notes)
+    assert same_weights(found, uninterrupted)
+
+
 def test_a_damaged_partial_file_is_not_used(uninterrupted: Checkpoint, data_folder: Path, tmp_path: Path) -> None:
     (tmp_path / "model.pt.partial").write_bytes(b"PK garbage")
     assert same_weights(train(out=tmp_path / "model.pt", data=data_folder, **SMALL), uninterrupted)
@@ -309,3 +323,17 @@ def test_pictures_that_are_not_shifted_grow_too(data_folder: Path, tmp_path: Pat
         out = tmp_path / f"{scales[0]}.pt"
         found.append(train(out=out, data=data_folder, **{**SMALL, "exits": "none", "trunk": trunk}))
     assert not same_weights(*found)
+
+
+def test_heads_that_begin_with_the_trunks_layers_take_them_trained(tmp_path: Path) -> None:
+    """Trunk and exits in one run are as the trunk in one, and its exits in the next."""
+    mpii.write(tmp_path / "mpii", train=20, valid=2)
+    size = {"height": 32, "width": 32}
+    pose: dict[str, Any] = {"task": "pose", "data": tmp_path / "mpii", "preprocessing": size}
+    pose |= {"model": "pose-resnet18", "model_options": {"width": 4, "deconv_width": 8}}
+    trunk = TrunkOptions.of("pose", epochs=2, learning_rate=0.01)
+    heads: dict[str, Any] = {"exits": [7], "heads": ExitOptions(epochs=1)}
+    at_once = train(out=tmp_path / "once.pt", trunk=trunk, **pose, **heads)
+    train(out=tmp_path / "trunk.pt", trunk=trunk, exits="none", **pose)
+    after = train(out=tmp_path / "twice.pt", task="pose", start=tmp_path / "trunk.pt", **heads)
+    assert same_weights(at_once, after)
