@@ -41,7 +41,7 @@ def transfer() -> Row:
         lambda folder: write_garments(folder, 2_000 if QUICK else 60_000),
         (
             *("--loader", "fashion-mnist", *network(56), "--preprocess", "channels=3"),
-            *("--exits", "2,4,6,8,10,12", "--learning-rate", "0.03"),
+            *("--exits", "2,4,6,8,10,12", "--optimizer", "sgd", "--learning-rate", "0.03"),
         ),
         ("--epochs", "3"),
         ("--epochs", "2", "--scales", "1", "--exit-epochs", "3"),

@@ -163,7 +163,7 @@ def _train(
             task,
             model_options=json_object(model_options),
             head_options=json_object(head_options, "--head-options"),
-            trunk=TrunkOptions.of(task, **trunk),
+            trunk=TrunkOptions.of(task, asked["start"] is not None, **trunk),
             heads=ExitOptions(**exits),
             run=RunOptions(mixed_precision, workers, cache_gb, losses=losses, tensorboard=tensorboard),
             progress=progress,

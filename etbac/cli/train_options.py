@@ -13,6 +13,7 @@ from etbac.cli.common import parse_ids
 
 NONE = "none"
 OTHER = "for other tasks than classification"
+GENTLE = f"{OTHER}, and with --from"
 
 Command = TypeVar("Command", bound=Callable[..., Any])
 
@@ -92,7 +93,7 @@ _OPTIONS = (
     click.option(
         "--learning-rate",
         type=click.FloatRange(0, min_open=True),
-        help=f"The trunk's highest learning rate.  [default: 0.1; 0.0002 {OTHER}]",
+        help=f"The trunk's highest learning rate.  [default: 0.1; 0.0002 {GENTLE}]",
     ),
     click.option(
         "--schedule",
@@ -102,12 +103,12 @@ _OPTIONS = (
     click.option(
         "--optimizer",
         type=click.Choice(["sgd", "adamw"]),
-        help=f"Of the trunk.  [default: sgd; adamw {OTHER}]",
+        help=f"Of the trunk.  [default: sgd; adamw {GENTLE}]",
     ),
     click.option(
         "--clip",
         type=click.FloatRange(0),
-        help=f"Largest norm of the trunk's gradient, 0 for any.  [default: 0; 1 {OTHER}]",
+        help=f"Largest norm of the trunk's gradient, 0 for any.  [default: 0; 1 {GENTLE}]",
     ),
     click.option(
         "--accumulate", type=click.IntRange(1), help="Batches that make one step of the optimisers.  [default: 1]"

@@ -61,9 +61,11 @@ class TrunkOptions(LoopOptions):
         return self.scales[min(epoch * len(self.scales) // self.epochs, len(self.scales) - 1)]
 
     @staticmethod
-    def of(task: str, **given: Any) -> TrunkOptions:
-        """The task's own, but for those given; see `checked`."""
-        return TrunkOptions(**(given if task == "classification" else {**OTHERS, **given})).checked(task)
+    def of(task: str, from_weights: bool = False, **given: Any) -> TrunkOptions:
+        """The task's own, gentle ones where the trunk begins with weights, but for those given; see `checked`."""
+        gentle: Mapping[str, Any] = GENTLE if from_weights else {}
+        own = gentle if task == "classification" else OTHERS
+        return TrunkOptions(**{**own, **given}).checked(task)
 
     def checked(self, task: str) -> TrunkOptions:
         """UsageError where pictures would be changed and the targets in them not."""
@@ -78,17 +80,11 @@ class TrunkOptions(LoopOptions):
 
 SPATIAL = ("pose", "segmentation")
 """Tasks whose targets are places in the picture."""
-OTHERS: Mapping[str, Any] = MappingProxyType(
-    {
-        "optimizer": "adamw",
-        "learning_rate": 2e-4,
-        "batch_size": 32,
-        "weight_decay": 1e-2,
-        "clip": 1.0,
-        "padding": None,
-        "scales": (1.0,),
-    }
+GENTLE: Mapping[str, Any] = MappingProxyType(
+    {"optimizer": "adamw", "learning_rate": 2e-4, "weight_decay": 1e-2, "clip": 1.0}
 )
+"""What changes trained weights little, and suits transformers."""
+OTHERS: Mapping[str, Any] = MappingProxyType({**GENTLE, "batch_size": 32, "padding": None, "scales": (1.0,)})
 """What trunks of other tasks than classification begin with: most are transformers, and none takes changed pictures."""
 
 

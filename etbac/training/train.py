@@ -85,7 +85,8 @@ def train(
     """
     out, run = Path(out), run or RunOptions()
     _refuse_place(out)
-    trunk, heads = TrunkOptions.of(task) if trunk is None else trunk.checked(task), heads or ExitOptions()
+    trunk = TrunkOptions.of(task, start is not None) if trunk is None else trunk.checked(task)
+    heads = heads or ExitOptions()
     if joint:
         _refuse_joint(trunk, exits)
     folder = None if data is None else Path(data)

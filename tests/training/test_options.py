@@ -40,6 +40,10 @@ def test_pictures_with_targets_in_them_are_left_as_they_are() -> None:
     options = TrunkOptions.of("segmentation", epochs=3)
     assert (options.epochs, options.padding, options.scales, options.optimizer) == (3, None, (1.0,), "adamw")
     assert TrunkOptions.of("classification", epochs=3) == TrunkOptions(epochs=3)
+    fine_tuned = TrunkOptions.of("classification", True, epochs=3)
+    assert (fine_tuned.optimizer, fine_tuned.learning_rate) == ("adamw", 2e-4)
+    assert (fine_tuned.padding, fine_tuned.scales) == (TrunkOptions.padding, TrunkOptions.scales)
+    assert TrunkOptions.of("classification", True, learning_rate=0.5).learning_rate == 0.5
     with pytest.raises(UsageError, match="whose targets lie in them"):
         TrunkOptions.of("pose", scales=(0.5, 1.0))
     with pytest.raises(UsageError, match="whose targets lie in them"):
