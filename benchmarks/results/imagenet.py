@@ -29,7 +29,7 @@ def agreement() -> Row:
         ),
         ("--exit-epochs", "15"),
         ("--exit-epochs", "2"),
-        uncertified="its certify set did not confirm it",
+        optimize=("--uncertified",),
     )
 
 
