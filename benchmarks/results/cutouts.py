@@ -33,9 +33,9 @@ def row() -> Row:
             *("--preprocess", f"height={SIDE}", "--preprocess", f"width={SIDE}", "--learning-rate", "3e-3"),
             *("--model", "deeplab-resnet18", "--model-options", '{"width": 16, "head_width": 32, "num_classes": 2}'),
             *("--exits", "3,4,5,6", "--head-options", '{"hidden": 32}', "--distillation", "0.5"),
-            *("--exit-batch-size", "32", "--exit-learning-rate", "4e-3"),
+            *("--exit-batch-size", "32", "--exit-learning-rate", "4e-3", "--mixed-precision", "bf16"),
         ),
-        ("--epochs", "8", "--exit-epochs", "20"),
+        ("--epochs", "10", "--exit-epochs", "20"),
         ("--epochs", "1", "--exit-epochs", "2"),
         uncertified="mIoU: asymptotic, not certified",
     )

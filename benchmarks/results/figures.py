@@ -17,14 +17,17 @@ def row() -> Row:
     return Row(
         "pose",
         "pose",
-        "joints of rendered figures, pose ResNet-18",
-        lambda folder: write_figures(folder, *((600, 200) if QUICK else (12_000, 3_000))),
+        "joints of rendered figures, pose ResNet-18 with deconvolutions of the published width",
+        lambda folder: write_figures(folder, *((900, 200) if QUICK else (12_000, 3_000))),
         (
-            *("--model", "pose-resnet18", "--model-options", '{"width": 24, "deconv_width": 64}'),
-            *("--preprocess", "height=96", "--preprocess", "width=96", "--learning-rate", "2e-3"),
-            *("--exits", "all", "--head-options", '{"hidden": 24}'),
+            *("--model", "pose-resnet18", "--model-options", '{"width": 16}', "--learning-rate", "3e-3"),
+            *("--preprocess", "height=96", "--preprocess", "width=96", "--mixed-precision", "bf16"),
+            *("--exits", "6,7", "--head-options", '{"hidden": 48}', "--distillation", "0.5"),
+            *("--exit-batch-size", "32", "--exit-learning-rate", "4e-3"),
         ),
-        ("--epochs", "15"),
+        ("--epochs", "8", "--exit-epochs", "12"),
+        ("--epochs", "2", "--exit-epochs", "2"),
+        optimize=("--gate", "keypoints:m=14"),
     )
 
 
