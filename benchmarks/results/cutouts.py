@@ -27,7 +27,7 @@ def row() -> Row:
         "segmentation",
         "segmentation",
         "cut-outs on rendered backgrounds, DeepLab ResNet-18",
-        lambda folder: write_compositions(folder, 2 if QUICK else 12),
+        lambda folder: write_compositions(folder, 2 if QUICK else 15),
         (
             *("--loader", "image-mask", "--data-option", "unit=folder"),
             *("--preprocess", f"height={SIDE}", "--preprocess", f"width={SIDE}", "--learning-rate", "3e-3"),
@@ -35,7 +35,7 @@ def row() -> Row:
             *("--exits", "3,4,5,6", "--head-options", '{"hidden": 32}', "--distillation", "0.5"),
             *("--exit-batch-size", "32", "--exit-learning-rate", "4e-3", "--mixed-precision", "bf16"),
         ),
-        ("--epochs", "10", "--exit-epochs", "20"),
+        ("--epochs", "8", "--exit-epochs", "16"),
         ("--epochs", "1", "--exit-epochs", "2"),
         uncertified="mIoU: asymptotic, not certified",
     )
