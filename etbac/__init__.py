@@ -15,11 +15,24 @@ if TYPE_CHECKING:
     from etbac.planner.plan import plan
     from etbac.planner.watch import Watch
     from etbac.profiles.profiler import profile
+    from etbac.profiles.rebatch import rebatch
     from etbac.runtime.chain import load
     from etbac.training import train
     from etbac.verification import verify
 
-__all__ = ["Watch", "__version__", "attach_exits", "compile", "load", "optimize", "plan", "profile", "train", "verify"]
+__all__ = [
+    "Watch",
+    "__version__",
+    "attach_exits",
+    "compile",
+    "load",
+    "optimize",
+    "plan",
+    "profile",
+    "rebatch",
+    "train",
+    "verify",
+]
 
 _HOMES = {
     "Watch": "etbac.planner.watch",
@@ -29,6 +42,7 @@ _HOMES = {
     "optimize": "etbac.compiler",
     "plan": "etbac.planner.plan",
     "profile": "etbac.profiles.profiler",
+    "rebatch": "etbac.profiles.rebatch",
     "train": "etbac.training",
     "verify": "etbac.verification",
 }

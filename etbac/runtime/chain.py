@@ -5,7 +5,6 @@ from __future__ import annotations
 import threading
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack
-from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
 from typing import Any
@@ -19,6 +18,7 @@ from etbac.contract import FULL_MODEL_ID
 from etbac.engine_dir import EngineDir, unless_rebuilt
 from etbac.errors import EtbacError
 from etbac.runtime import inputs as checking
+from etbac.runtime.answers import Answers, Leaving, by_field
 from etbac.runtime.exits import ALWAYS, NEVER, Thresholds, check_forced, resolve
 from etbac.runtime.inputs import Batch
 from etbac.runtime.results import AllExits, Part, Prediction, Result, StageRun
@@ -107,7 +107,7 @@ class Chain:
         leave, whatever the thresholds; 0 is the full model. `trace` gets an entry for every run of an engine.
         """
         batch = checking.check(self.manifest.inputs, inputs)
-        answers = _Answers(batch.rows, self.ids)
+        answers = Answers(batch.rows, self.ids)
         for leaving in self._all_leaving(batch, thresholds, exit_at, trace):
             answers.put(leaving)
         return answers.result(self.fields)
@@ -161,7 +161,7 @@ class Chain:
 
     def _all_leaving(
         self, batch: Batch, thresholds: Thresholds, exit_at: Any, trace: list[StageRun] | None
-    ) -> Iterator[_Leaving]:
+    ) -> Iterator[Leaving]:
         at = (*resolve(thresholds, self.exits, self.plan), ALWAYS)
         forced = None if exit_at is None else check_forced(exit_at, self.exits, batch.rows)
         return self._leaving_by_parts(batch, at, forced, trace)
@@ -172,11 +172,11 @@ class Chain:
         thresholds: Sequence[float],
         forced: npt.NDArray[np.int64] | None,
         trace: list[StageRun] | None,
-    ) -> Iterator[_Leaving]:
+    ) -> Iterator[Leaving]:
         for start, part in self._split(batch):
             ids = None if forced is None else forced[start : start + part.rows]
             for left in _walk(self.stages, part, thresholds, ids, self.ids, trace):
-                yield left if start == 0 else _Leaving(left.place, left.rows + start, left.predictions, left.confidence)
+                yield left if start == 0 else Leaving(left.place, left.rows + start, left.predictions, left.confidence)
 
     def _padding(self) -> dict[int, dict[int, int]]:
         """The plan's, but for batches larger than the engines take."""
@@ -191,7 +191,7 @@ class Chain:
         return checking.split(self.manifest.inputs, batch, self.manifest.max_batch)
 
     def _prediction(self, fields: Sequence[Array]) -> Prediction:
-        return _by_field(self.fields, fields)
+        return by_field(self.fields, fields)
 
     def _full_runner(self) -> Runner:
         with self._full_lock:
@@ -207,16 +207,6 @@ def _load(engine: Engine) -> Runner:
     return registry.get(engine.backend).load(engine)
 
 
-@dataclass(frozen=True)
-class _Leaving:
-    """Samples that leave: the exit's place in the chain, their rows, a tensor for each field, confidences."""
-
-    place: int
-    rows: npt.NDArray[np.int64]
-    predictions: Sequence[Array]
-    confidence: npt.NDArray[np.float32]
-
-
 def _walk(
     stages: Sequence[Stage],
     batch: Batch,
@@ -224,7 +214,7 @@ def _walk(
     forced: npt.NDArray[np.int64] | None,
     ids: Sequence[int],
     trace: list[StageRun] | None,
-) -> Iterator[_Leaving]:
+) -> Iterator[Leaving]:
     """Take one batch through the stages, giving the samples that leave at each, in the order of the chain."""
     rows = keep = np.arange(batch.rows)
     carried: Sequence[Tensor] = [batch.arrays[name] for name in stages[0].inputs]
@@ -239,11 +229,11 @@ def _walk(
         mask = answers.exit_mask() if forced is None else forced[rows] == ids[place]
         leaving = np.flatnonzero(mask)
         if len(leaving) == size:
-            yield _Leaving(place, rows, answers.predictions(), answers.confidence())
+            yield Leaving(place, rows, answers.predictions(), answers.confidence())
             return
         if len(leaving):
             predictions = [tensor[leaving] for tensor in answers.predictions()]
-            yield _Leaving(place, rows[leaving], predictions, answers.confidence()[leaving])
+            yield Leaving(place, rows[leaving], predictions, answers.confidence()[leaving])
         keep = np.flatnonzero(~mask)
         rows = rows[keep]
         carried = answers.boundary
@@ -260,32 +250,3 @@ def _answer_at_every_exit(stages: Sequence[Stage], batch: Batch) -> tuple[list[A
         predictions.append(answers.predictions())
         confidences.append(answers.confidence())
     return [np.stack(field) for field in zip(*predictions, strict=True)], np.stack(confidences)
-
-
-class _Answers:
-    """A batch's answers as they come in, put where the samples stood."""
-
-    def __init__(self, rows: int, ids: Sequence[int]) -> None:
-        self._rows = rows
-        self.ids = np.array(ids)
-        self._predictions: list[Array] = []
-        self._places = np.empty(rows, np.int64)
-        self._confidence = np.empty(rows, np.float32)
-
-    def put(self, left: _Leaving) -> None:
-        self._places[left.rows] = left.place
-        self._confidence[left.rows] = left.confidence
-        if len(left.rows) == self._rows:
-            self._predictions = list(left.predictions)
-            return
-        if not self._predictions:
-            self._predictions = [np.empty((self._rows, *tensor.shape[1:]), tensor.dtype) for tensor in left.predictions]
-        for whole, tensor in zip(self._predictions, left.predictions, strict=True):
-            whole[left.rows] = tensor
-
-    def result(self, fields: tuple[str, ...]) -> Result:
-        return Result(_by_field(fields, self._predictions), self.ids[self._places], self._places, self._confidence)
-
-
-def _by_field(fields: tuple[str, ...], predictions: Sequence[Array]) -> Prediction:
-    return predictions[0] if len(fields) == 1 else dict(zip(fields, predictions, strict=True))

@@ -1,0 +1,167 @@
+"""Answers are the plain chain's, whoever ran beside whom; nothing that was taken in is lost."""
+
+from __future__ import annotations
+
+import asyncio
+import threading
+from collections.abc import Callable
+from concurrent.futures import Future
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from support.two_blocks import make_inputs
+
+import etbac
+from etbac.errors import EtbacError, InputError, UsageError
+from etbac.runtime.chain import Chain
+from etbac.runtime.rebatching import Costs, FullError, Rebatcher
+from etbac.runtime.results import Result
+
+COSTS = Costs(np.tile(1e-4 + 1e-5 * np.arange(1, 9), (3, 1)))
+
+
+def same(ours: Result, theirs: Result) -> None:
+    np.testing.assert_allclose(ours.prediction, theirs.prediction, rtol=1e-5, atol=1e-6)
+    np.testing.assert_array_equal(ours.exit_id, theirs.exit_id)
+    np.testing.assert_array_equal(ours.exit, theirs.exit)
+    np.testing.assert_allclose(ours.confidence, theirs.confidence, rtol=1e-5, atol=1e-6)
+
+
+@settings(max_examples=30, deadline=None)
+@given(
+    rows=st.lists(st.integers(1, 12), min_size=1, max_size=12),
+    thresholds=st.sampled_from([0.5, 0.7, 0.9, "off", {3: 0.6}, {7: 0.6}]),
+    workers=st.integers(1, 2),
+)
+def test_requests_that_run_together_get_the_chains_answers(
+    chain: Chain, rows: list[int], thresholds: Any, workers: int
+) -> None:
+    requests = [make_inputs(count, seed) for seed, count in enumerate(rows)]
+    with Rebatcher(chain, COSTS, 256, workers, thresholds) as together:
+        futures = [together.submit(inputs) for inputs in requests]
+    for inputs, future in zip(requests, futures, strict=True):
+        same(future.result(0), chain.run(inputs, thresholds))
+
+
+def test_many_threads_get_their_own_answers(chain: Chain) -> None:
+    found: dict[int, Result] = {}
+    with Rebatcher(chain, COSTS, 64, 2, 0.7) as together:
+
+        def ask(seed: int) -> None:
+            found[seed] = together.submit(make_inputs(3, seed), timeout=0.0).result(20)
+
+        threads = [threading.Thread(target=ask, args=(seed,)) for seed in range(20)]
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join()
+    for seed, result in found.items():
+        same(result, chain.run(make_inputs(3, seed), 0.7))
+    assert len(found) == 20
+
+
+def test_awaited_and_cancelled_tasks(chain: Chain) -> None:
+    async def ask(together: Rebatcher) -> list[Any]:
+        tasks = [asyncio.create_task(together.answer(make_inputs(2, seed))) for seed in range(8)]
+        await asyncio.sleep(0)
+        tasks[3].cancel()
+        return await asyncio.gather(*tasks, return_exceptions=True)
+
+    with Rebatcher(chain, COSTS, 64, 1, 0.7) as together:
+        results = asyncio.run(ask(together))
+    assert isinstance(results.pop(3), asyncio.CancelledError)
+    for seed, result in zip((0, 1, 2, 4, 5, 6, 7), results, strict=True):
+        same(result, chain.run(make_inputs(2, seed), 0.7))
+
+
+class Held:
+    """A chain whose engines wait until they are let go."""
+
+    def __init__(self, path: Path) -> None:
+        self.chain = etbac.load(path)
+        self.go = threading.Event()
+        self.begun = threading.Event()
+        for stage in self.chain.stages:
+            stage.run = self._held(stage.run)  # type: ignore[method-assign]
+
+    def _held(self, run: Callable[..., Any]) -> Callable[..., Any]:
+        def held(*arguments: Any) -> Any:
+            self.begun.set()
+            assert self.go.wait(20)
+            return run(*arguments)
+
+        return held
+
+
+def test_where_there_is_no_room_a_request_is_refused_and_may_come_again(engines: Path) -> None:
+    held = Held(engines)
+    with held.chain, Rebatcher(held.chain, COSTS, 4, 1, 0.7) as together:
+        first = together.submit(make_inputs(3, 0))
+        with pytest.raises(FullError, match="3 of the 4 that may be in the chain are"):
+            together.submit(make_inputs(2, 1))
+        with pytest.raises(UsageError, match="a request of 5 samples is larger than the room for 4"):
+            together.submit(make_inputs(5, 1))
+        held.go.set()
+        same(first.result(20), held.chain.run(make_inputs(3, 0), 0.7))
+        same(together.submit(make_inputs(2, 1)).result(20), held.chain.run(make_inputs(2, 1), 0.7))
+
+
+def test_a_request_cancelled_while_it_runs_leaves_room(engines: Path) -> None:
+    held = Held(engines)
+    with held.chain, Rebatcher(held.chain, COSTS, 4, 1, "off") as together:
+        running = together.submit(make_inputs(2, 0))
+        waiting = together.submit(make_inputs(2, 1))
+        assert running.cancel()
+        assert waiting.cancel()
+        held.go.set()
+        wait_for_room(together, 4)
+        same(together.submit(make_inputs(4, 2)).result(20), held.chain.run(make_inputs(4, 2), "off"))
+
+
+def wait_for_room(together: Rebatcher, rows: int) -> None:
+    for _ in range(2_000):
+        if together._scheduler.room - together._scheduler.inside >= rows:
+            return
+        threading.Event().wait(0.005)
+    raise AssertionError("its slots were not given back")
+
+
+def test_an_engine_that_fails_fails_the_requests_in_it_and_no_others(engines: Path) -> None:
+    with etbac.load(engines) as chain, Rebatcher(chain, COSTS, 64, 1, 0.7) as together:
+        run = chain.stages[0].run
+        broken = True
+
+        def failing(*arguments: Any) -> Any:
+            if broken:
+                raise EtbacError("the engine failed")
+            return run(*arguments)
+
+        chain.stages[0].run = failing  # type: ignore[method-assign]
+        with pytest.raises(EtbacError, match="the engine failed"):
+            together.submit(make_inputs(3, 0)).result(20)
+        broken = False
+        same(together.submit(make_inputs(3, 0)).result(20), chain.run(make_inputs(3, 0), 0.7))
+
+
+def test_what_was_taken_in_is_answered_before_it_closes_and_nothing_is_taken_in_after(chain: Chain) -> None:
+    together = Rebatcher(chain, COSTS, 64, 2, 0.9)
+    futures: list[Future[Result]] = [together.submit(make_inputs(2, seed)) for seed in range(10)]
+    together.close()
+    assert all(future.done() for future in futures)
+    with pytest.raises(EtbacError, match="closed"):
+        together.submit(make_inputs(1))
+
+
+def test_inputs_that_do_not_fit_are_refused_and_take_no_room(chain: Chain) -> None:
+    other = {**make_inputs(2), "scale": np.ones(6, np.float32)}
+    with Rebatcher(chain, COSTS, 8, 1, 0.7) as together:
+        together.submit(make_inputs(2)).result(20)
+        with pytest.raises(UsageError, match="scale"):
+            together.submit(other)
+        with pytest.raises(InputError):
+            together.submit({"x": np.zeros((2, 6), np.float32)})
+        assert together._scheduler.inside == 0

@@ -1,0 +1,200 @@
+"""Every order of arrivals, runs, ends and cancellations of a few samples: nothing is lost, doubled or starved."""
+
+from __future__ import annotations
+
+import copy
+import itertools
+from collections.abc import Iterator
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from etbac.runtime.rebatching.scheduler import Costs, FullError, Run, Scheduler
+
+NEVER = float("inf")
+
+
+def costs(stages: int = 3, max_batch: int = 2) -> Costs:
+    """A stage takes 1 s and 0.1 s a sample."""
+    return Costs(np.tile(1 + 0.1 * np.arange(1, max_batch + 1), (stages, 1)))
+
+
+class World:
+    """A scheduler, and what became of every sample that it took."""
+
+    def __init__(self, stages: int, room: int, workers: int) -> None:
+        self.scheduler = Scheduler(costs(stages), room)
+        self.stages, self.workers = stages, workers
+        self.holder: dict[int, int] = {}
+        """Sample by slot."""
+        self.fate: dict[int, str] = {}
+        self.runs: list[Run] = []
+
+    def state(self) -> tuple[object, ...]:
+        """What matters of it: slots and samples are called as they came."""
+        names = dict(self.holder)
+        queues = tuple(tuple(names[slot] for slot in queue) for queue in self.scheduler._queues)
+        dropped = tuple(names[slot] for slot in np.flatnonzero(self.scheduler._dropped))
+        due = tuple(self.scheduler._due[list(names)].tolist())
+        runs = tuple((run.stage, tuple(names[slot] for slot in run.slots)) for run in self.runs)
+        return queues, dropped, due, runs, tuple(sorted(self.fate.items())), tuple(names.items())
+
+    def check(self) -> None:
+        scheduler = self.scheduler
+        places = [*scheduler._queues, *(run.slots for run in self.runs), scheduler._free]
+        assert sorted(np.concatenate(places).tolist()) == list(range(scheduler.room)), "every slot is in one place"
+        waiting = [sample for sample, fate in self.fate.items() if fate == "inside"]
+        held = [self.holder[slot] for place in places[:-1] for slot in place.tolist()]
+        live = [sample for sample in held if self.fate[sample] == "inside"]
+        assert sorted(live) == sorted(waiting), "who waits for an answer is inside, once"
+
+    def moves(self, arrivals: int) -> Iterator[tuple[str, object]]:
+        if len(self.fate) < arrivals:
+            yield "offer", 0.0
+            yield "offer", NEVER
+        if len(self.runs) < self.workers and any(self.scheduler.waiting):
+            yield "take", None
+        for place, run in enumerate(self.runs):
+            is_last = run.stage == self.stages - 1
+            for mask in (
+                [(True,) * len(run.slots)] if is_last else itertools.product((True, False), repeat=len(run.slots))
+            ):
+                yield "done", (place, mask)
+        for sample, fate in self.fate.items():
+            if fate == "inside":
+                yield "drop", sample
+
+    def move(self, what: str, detail: object) -> None:
+        match what, detail:
+            case "offer", float(due):
+                self.offer(due)
+            case "take", _:
+                run = self.scheduler.take(0.0)
+                assert run is not None, "an idle worker gets what there is"
+                self.runs.append(run)
+            case "done", (int(place), tuple(mask)):
+                self.done(self.runs.pop(place), np.array(mask))
+            case "drop", int(sample):
+                self.fate[sample] = "dropped"
+                self.scheduler.drop(np.array([slot for slot, each in self.holder.items() if each == sample]))
+        self.check()
+
+    def offer(self, due: float) -> None:
+        sample = len(self.fate)
+        try:
+            (slot,) = self.scheduler.offer(1, due).tolist()
+        except FullError:
+            assert self.scheduler.inside == self.scheduler.room
+            self.fate[sample] = "refused"
+            return
+        self.holder[slot] = sample
+        self.fate[sample] = "inside"
+
+    def done(self, run: Run, mask: np.ndarray) -> None:
+        answered = self.scheduler.done(run, mask)
+        for slot, leaves, has_answer in zip(run.slots.tolist(), mask, answered, strict=True):
+            sample = self.holder[slot]
+            assert has_answer == (leaves and self.fate[sample] == "inside")
+            if has_answer:
+                self.fate[sample] = "answered"
+
+    def drain(self) -> None:
+        """With no further arrival everybody is answered, in no more runs than there are samples and stages."""
+        for _ in range(2 * len(self.fate) * self.stages):
+            if not self.runs and not any(self.scheduler.waiting):
+                break
+            if any(self.scheduler.waiting) and len(self.runs) < self.workers:
+                self.move("take", None)
+            else:
+                run = self.runs[0]
+                self.move("done", (0, (run.stage == self.stages - 1,) * len(run.slots)))
+        assert self.scheduler.inside == 0
+        assert "inside" not in self.fate.values()
+
+
+@pytest.mark.parametrize(
+    ("stages", "room", "workers", "arrivals"), [(2, 2, 1, 3), (2, 3, 2, 3), (3, 2, 2, 3), (3, 3, 1, 3)]
+)
+def test_in_every_order_nothing_is_lost_doubled_or_starved(stages: int, room: int, workers: int, arrivals: int) -> None:
+    seen, ahead = set(), [World(stages, room, workers)]
+    while ahead:
+        world = ahead.pop()
+        for what, detail in list(world.moves(arrivals)):
+            after = copy.deepcopy(world)
+            after.move(what, detail)
+            if after.state() not in seen:
+                seen.add(after.state())
+                ahead.append(after)
+        world.drain()
+    assert len(seen) > 500
+
+
+def test_the_most_pressing_goes_first_then_the_deepest_full_batch_then_the_first_stage() -> None:
+    scheduler = Scheduler(costs(), 8)
+    scheduler.offer(2, NEVER)
+    first = scheduler.take(0.0)
+    assert first is not None
+    scheduler.done(first, np.array([False, True]))
+    scheduler.offer(1, NEVER)
+    assert scheduler.waiting == [1, 1, 0]
+    second = scheduler.take(0.0)
+    assert second is not None
+    assert second.stage == 0, "a survivor waits for company as long as there is other work"
+    scheduler.done(second, np.array([False]))
+    scheduler.offer(2, NEVER)
+    third = scheduler.take(0.0)
+    assert third is not None
+    assert (third.stage, len(third.slots)) == (1, 2), "survivors of two batches run together"
+    scheduler.done(third, np.array([False, True]))
+    scheduler.offer(2, 10.0)
+    fourth = scheduler.take(9.9)
+    assert fourth is not None
+    assert fourth.stage == 0
+
+
+def test_a_full_batch_is_the_smallest_that_is_worth_it() -> None:
+    seconds = np.array([[4.0, 4.2, 4.4, 4.6], [1.0, 2.0, 3.0, 4.0]])
+    assert Costs(seconds).full == (4, 1)
+    assert Costs(seconds).rest == (4.6 + 4.6 + 1.0, 4.6 + 1.0)
+
+
+def test_where_there_is_no_room_all_of_a_request_is_refused() -> None:
+    scheduler = Scheduler(costs(), 3)
+    scheduler.offer(2, NEVER)
+    with pytest.raises(FullError, match="2 more samples were offered, and 2 of the 3"):
+        scheduler.offer(2, NEVER)
+    assert scheduler.inside == 2
+
+
+@settings(max_examples=50, deadline=None)
+@given(seed=st.integers(0, 2**32), share=st.floats(0.0, 1.0), workers=st.integers(1, 2))
+def test_under_arrivals_without_end_nobody_waits_long_beyond_its_time(seed: int, share: float, workers: int) -> None:
+    """At half of what the chain can do, with every due time as far off as the chain needs, nobody is late by more than
+    one turn of every stage."""
+    random = np.random.default_rng(seed)
+    prices = costs(3, 4)
+    whole = sum(row[-1] for row in prices.seconds)
+    scheduler, now, ends = Scheduler(prices, 64), 0.0, []
+    arrivals = np.cumsum(random.exponential(whole / 4 * 2, 100))
+    allowed, late, running = 2 * prices.rest[0], 0.0, 0
+    came = list(arrivals)
+    due: dict[int, float] = {}
+    while came or scheduler.inside:
+        events = [*(end for end, _ in ends), *came[:1]]
+        now = min(events)
+        if came and came[0] == now:
+            slot = int(scheduler.offer(1, came.pop(0) + allowed)[0])
+            due[slot] = now + allowed
+        for entry in [entry for entry in ends if entry[0] == now]:
+            ends.remove(entry)
+            running -= 1
+            run = entry[1]
+            leaving = np.full(len(run.slots), True) if run.stage == 2 else random.random(len(run.slots)) < share
+            scheduler.done(run, leaving)
+            late = max([late, *(now - due[slot] for slot in run.slots[leaving].tolist())])
+        while running < workers and (run := scheduler.take(now)) is not None:
+            ends.append((now + float(prices.seconds[run.stage, len(run.slots) - 1]), run))
+            running += 1
+    assert late <= whole
