@@ -28,7 +28,7 @@ from benchmarks.zoo.store import Store, source_hash
 
 FOLDER = Path("results/quick" if QUICK else "results") / "tasks"
 SOURCES = [Path(etbac.__file__).parent, Path(benchmarks.__path__[0], "results")]
-ROWS = (texts.row, sounds.row, garments.row, imagenet.agreement, imagenet.transfer, cutouts.row, figures.row)
+ROWS = (texts.row, sounds.row, garments.row, imagenet.row, cutouts.row, figures.row)
 GOAL, MANY_GOAL, MANY = 0.40, 0.60, 2
 
 console = Console(width=200, highlight=False)

@@ -1,4 +1,4 @@
-"""EfficientNet-Lite0 with its ImageNet weights, on Fashion-MNIST's pictures: its own answers, and a new classifier."""
+"""EfficientNet-Lite0 with its ImageNet weights, on Fashion-MNIST's pictures: exits for its own answers."""
 
 from __future__ import annotations
 
@@ -10,13 +10,12 @@ import numpy as np
 from PIL import Image
 
 from benchmarks import data
-from benchmarks.results.garments import write_garments
 from benchmarks.results.row import QUICK, Row
 from etbac.models.data.fashion_mnist import FashionMnist
 from etbac.preprocessing import ImagePreprocessing
 
 
-def agreement() -> Row:
+def row() -> Row:
     """Top-1 of 1,000 classes, without labels."""
     return Row(
         "agreement",
@@ -30,21 +29,6 @@ def agreement() -> Row:
         ("--exit-epochs", "15"),
         ("--exit-epochs", "2"),
         optimize=("--uncertified",),
-    )
-
-
-def transfer() -> Row:
-    return Row(
-        "transfer",
-        "classification",
-        "Fashion-MNIST, EfficientNet-Lite0 fine-tuned from ImageNet",
-        lambda folder: write_garments(folder, 2_000 if QUICK else 60_000),
-        (
-            *("--loader", "fashion-mnist", *network(56), "--preprocess", "channels=3"),
-            *("--exits", "2,4,6,8,10,12", "--optimizer", "sgd", "--learning-rate", "0.03"),
-        ),
-        ("--epochs", "3"),
-        ("--epochs", "2", "--scales", "1", "--exit-epochs", "3"),
     )
 
 
