@@ -8,19 +8,20 @@ import sys
 import etbac
 from etbac.metrics.joints import STRIDE, positions
 from etbac.models.data.mpii import JOINTS
-from etbac.training import TrunkOptions
+from etbac.training import ExitOptions, TrunkOptions
 
 if __name__ == "__main__":
-    folder, epochs = sys.argv[1], int(sys.argv[2]) if len(sys.argv) > 2 else 12
+    folder, epochs = sys.argv[1], int(sys.argv[2]) if len(sys.argv) > 2 else 8
     trained = etbac.train(
         "pose-resnet18",
         "pose",
         data=folder,
         preprocessing={"height": 96, "width": 96},
-        model_options={"width": 16, "deconv_width": 64},
-        exits=[2, 4, 6],
-        head_options={"hidden": 32},
-        trunk=TrunkOptions.of("pose", epochs=epochs, learning_rate=2e-3),
+        model_options={"width": 16},
+        exits=[6, 7],
+        head_options={"hidden": 48},
+        trunk=TrunkOptions.of("pose", epochs=epochs, learning_rate=3e-3),
+        heads=ExitOptions(batch_size=32, learning_rate=4e-3),
         out="pose.pt",
     )
     # A certificate takes thousands of pictures: without it, the plan of the search set is written all the same.

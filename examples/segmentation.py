@@ -8,12 +8,11 @@ import sys
 from pathlib import Path
 
 import etbac
-from etbac.engine_dir import EngineDir
 from etbac.runtime.sources import open_source
-from etbac.training import TrunkOptions
+from etbac.training import ExitOptions, TrunkOptions
 
 if __name__ == "__main__":
-    folder, epochs = Path(sys.argv[1]), int(sys.argv[2]) if len(sys.argv) > 2 else 12
+    folder, epochs = Path(sys.argv[1]), int(sys.argv[2]) if len(sys.argv) > 2 else 8
     etbac.train(
         "deeplab-resnet18",
         "segmentation",
@@ -22,9 +21,10 @@ if __name__ == "__main__":
         data_options={"unit": "folder"},
         preprocessing={"height": 96, "width": 96},
         model_options={"width": 16, "head_width": 32, "num_classes": 2},
-        exits=[2, 4, 6],
-        head_options={"hidden": 16},
-        trunk=TrunkOptions.of("segmentation", epochs=epochs, learning_rate=1e-3),
+        exits=[4, 6],
+        head_options={"hidden": 32},
+        trunk=TrunkOptions.of("segmentation", epochs=epochs, learning_rate=3e-3),
+        heads=ExitOptions(batch_size=32, learning_rate=4e-3),
         out="segmentation.pt",
     )
     # mIoU is no mean over pictures: a bootstrap estimates it, and nothing is certified.
@@ -34,7 +34,7 @@ if __name__ == "__main__":
     print(f"exits {found.plan.exits}, mean latency ÷ the full model's: {found.figures['ratio']:.2f}")
     unit = next((folder / "images").iterdir())
     with etbac.load("segmentation") as chain:
-        for batch in open_source(EngineDir.open("segmentation"), unit).batches(chain.manifest.max_batch):
+        for batch in open_source(chain.engine_dir, unit).batches(chain.manifest.max_batch):
             answer = chain.run(batch)
             masks = answer.prediction.argmax(axis=1)
             print(f"{unit.name}: left at {answer.exit_id.tolist()}; thing's share {(masks == 1).mean((1, 2)).round(2)}")
