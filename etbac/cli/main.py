@@ -16,6 +16,7 @@ COMMANDS = {
     "profile": "measure the inference time matrix",
     "plan": "choose exits and thresholds at a precision, and certify them",
     "run": "run inputs through the chain",
+    "simulate": "say what a chain would answer under load, by its profile",
     "monitor": "say whether samples are still like those that were certified",
     "verify": "compare the chain with the full model",
     "report": "write a page: latency, precision, exits, harm and the matrix",

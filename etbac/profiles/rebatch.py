@@ -18,13 +18,17 @@ def rebatch(chain: Chain, room: int = ROOM, workers: int = 1, thresholds: Thresh
     engines that run at the same time. `thresholds`: as of `Chain.run`. Raises UsageError where the engines were not
     measured on this machine: the scheduler needs their latency.
     """
+    return Rebatcher(chain, costs(chain)[0], room, workers, thresholds)
+
+
+def costs(chain: Chain) -> tuple[Costs, Costs]:
+    """Of the chain's stages, and of the full model as if it were one stage; UsageError where there is no profile."""
     found = read(chain)
     if found is None:
         raise UsageError(
             f"{chain.engine_dir.path} has no profile of these engines on this machine, and without one nobody knows "
             f"which batch is worth waiting for; run etbac profile --engine-dir {chain.engine_dir.path}"
         )
-    matrix = found.matrix_at(None)
-    return Rebatcher(
-        chain, Costs(matrix.at(matrix.stage_ms, chain.manifest.max_batch)[:, 1:] / 1e3), room, workers, thresholds
-    )
+    matrix, most = found.matrix_at(None), chain.manifest.max_batch
+    stages, (full,) = matrix.at(matrix.stage_ms, most), matrix.at(matrix.full_ms[None], most)
+    return Costs(stages[:, 1:] / 1e3), Costs(full[None, 1:] / 1e3)

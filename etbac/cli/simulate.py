@@ -1,0 +1,123 @@
+"""`etbac simulate`: a chain under load, by its profile."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+import numpy as np
+
+from etbac.cli.common import Engines, Output, engine_dir_option, standard, which_engines
+from etbac.errors import InputError, UsageError
+
+if TYPE_CHECKING:
+    from rich.table import Table
+
+    from etbac.planner.simulate import Floats, Simulation
+    from etbac.runtime.chain import Chain
+
+SAMPLES = 20_000
+
+
+@click.command("simulate", epilog="Example: etbac simulate --rate 2000 --within 5 --devices 4")
+@engine_dir_option
+@click.option("--rate", type=click.FloatRange(0, min_open=True), help="Samples a second, each whenever it likes.")
+@click.option("--burst", type=click.IntRange(1), default=1, show_default=True, help="With --rate: samples at a time.")
+@click.option(
+    "--trace",
+    type=click.Path(path_type=Path, exists=True, dir_okay=False),
+    help="Instead: a text file with the second at which each sample arrives, a line each.",
+)
+@click.option(
+    "--within",
+    type=click.FloatRange(0, min_open=True),
+    help="Milliseconds in which an answer is wanted.  [default: twice the full model's for one sample]",
+)
+@click.option("--devices", type=click.IntRange(1), default=1, show_default=True, help="Each with the whole chain.")
+@click.option("--room", type=click.IntRange(1), default=256, show_default=True, help="Samples on a device at once.")
+@click.option("--seed", type=int, default=0, show_default=True, help="Of arrivals, and of who leaves where.")
+@standard
+@which_engines
+def cli(
+    output: Output,
+    engine_dir: Path,
+    rate: float | None,
+    burst: int,
+    trace: Path | None,
+    within: float | None,
+    devices: int,
+    room: int,
+    seed: int,
+    engines: Engines,
+) -> None:
+    """Say what the chain would answer in time under load, rebatching, and what the full model would, joining batches.
+
+    Who leaves where is drawn from the plan's shares; latency is the profile's. Nothing is run.
+    """
+    from etbac.planner.simulate import bursts, poisson, simulate
+    from etbac.profiles.rebatch import costs
+    from etbac.runtime.chain import load
+
+    if (rate is None) == (trace is None):
+        raise click.UsageError("say when samples arrive: either --rate or --trace")
+    with load(engine_dir, **engines) as chain:
+        stages, full = costs(chain)
+        if trace is not None:
+            arrivals = _read(trace)
+        else:
+            assert rate is not None
+            arrivals = poisson(rate, SAMPLES, seed) if burst == 1 else bursts(rate, SAMPLES, burst, seed)
+        leaves = _leaves(chain, len(arrivals), seed)
+        within_s = 2 * float(full.seconds[0, 0]) if within is None else within / 1e3
+        found = {
+            "chain": simulate(stages, arrivals, leaves, devices, room, within_s),
+            "full model": simulate(full, arrivals, np.zeros_like(leaves), devices, room, within_s),
+        }
+    rows = {name: _figures(each, within_s) for name, each in found.items()}
+    offered = len(arrivals) / max(float(arrivals[-1] - arrivals[0]), 1e-9)
+    payload = {"offered": offered, "within_ms": within_s * 1e3, "devices": devices, "rows": rows}
+    output.result(payload, _table(rows, within_s), f"{len(arrivals):,} samples, {offered:,.0f} a second")
+
+
+def _leaves(chain: Chain, count: int, seed: int) -> Any:
+    """Which stage each sample leaves at, int64 [count]."""
+    if chain.plan is None:
+        raise UsageError(f"{chain.engine_dir.path} has no plan, and nobody would leave early; run etbac plan first")
+    shares = np.array([chain.plan.search["shares"].get(str(exit_id), 0.0) for exit_id in chain.ids])
+    return np.random.default_rng([seed, 1]).choice(len(shares), count, p=shares / shares.sum())
+
+
+def _read(path: Path) -> Floats:
+    try:
+        arrivals = np.array([float(line) for line in path.read_text().split()])
+    except (ValueError, UnicodeDecodeError) as error:
+        raise InputError(f"{path} is no trace: {error}; write the second of each arrival, a line each") from None
+    if not len(arrivals) or not np.isfinite(arrivals).all() or (np.diff(arrivals) < 0).any():
+        raise InputError(f"{path} is no trace: seconds must be finite and ascend, and there must be one")
+    return arrivals
+
+
+def _figures(found: Simulation, within_s: float) -> dict[str, float | None]:
+    p50, p99 = (found.quantile(q) for q in (0.5, 0.99))
+    return {
+        "goodput": found.goodput(within_s),
+        "in_time": float((found.latency_s <= within_s).mean()),
+        "refused": float(np.isinf(found.latency_s).mean()),
+        "p50_ms": p50 * 1e3 if np.isfinite(p50) else None,
+        "p99_ms": p99 * 1e3 if np.isfinite(p99) else None,
+        "rows": float(found.rows.mean()),
+    }
+
+
+def _table(rows: dict[str, dict[str, float | None]], within_s: float) -> Table:
+    from rich.table import Table
+
+    table = Table(
+        "", f"a second within {within_s * 1e3:.3g} ms", "in time", "refused", "p50 ms", "p99 ms", "rows a run"
+    )
+    for name, each in rows.items():
+        latency = ["–" if each[key] is None else f"{each[key]:.3g}" for key in ("p50_ms", "p99_ms")]
+        shares = [f"{each[key]:.1%}" for key in ("in_time", "refused")]
+        table.add_row(name, f"{each['goodput']:,.0f}", *shares, *latency, f"{each['rows']:.1f}")
+    return table

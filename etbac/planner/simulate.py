@@ -1,0 +1,107 @@
+"""What a chain would do under load, by its profile: a simulation of events with the scheduler that really runs it."""
+
+from __future__ import annotations
+
+import heapq
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+
+from etbac.runtime.rebatching import Costs, FullError
+from etbac.runtime.rebatching.rebatcher import PATIENCE
+from etbac.runtime.rebatching.scheduler import Run, Scheduler
+
+Floats = npt.NDArray[np.float64]
+Places = npt.NDArray[np.int64]
+
+
+@dataclass(frozen=True)
+class Simulation:
+    """`latency_s` [n]: from each sample's arrival to its answer, inf where there was no room; `seconds`: from the first
+    arrival to the last answer; `rows`: of every run of an engine."""
+
+    latency_s: Floats
+    seconds: float
+    rows: Places
+
+    def goodput(self, within_s: float) -> float:
+        """Samples a second that are answered within so many."""
+        return float((self.latency_s <= within_s).sum() / self.seconds)
+
+    def quantile(self, q: float) -> float:
+        """Of the latency of all samples, those that were refused among them, in seconds."""
+        return float(np.quantile(self.latency_s, q, method="higher"))
+
+
+def poisson(rate: float, count: int, seed: int = 0) -> Floats:
+    """Arrivals, in seconds, of `count` samples at `rate` a second, each whenever it likes."""
+    arrivals: Floats = np.cumsum(np.random.default_rng(seed).exponential(1 / rate, count))
+    return arrivals
+
+
+def bursts(rate: float, count: int, size: int = 16, seed: int = 0) -> Floats:
+    """The same rate on the whole, `size` samples at a time."""
+    return np.repeat(poisson(rate / size, -(-count // size), seed), size)[:count]
+
+
+def simulate(
+    costs: Costs, arrivals: Floats, leaves: Places, devices: int = 1, room: int = 256, due_s: float | None = None
+) -> Simulation:
+    """Samples that arrive at these seconds (ascending) and leave at these stages.
+
+    `devices`: each with the whole chain; a sample goes where the fewest are. `room`: of each device. `due_s`: after
+    which an answer is due, by default as `Rebatcher` has it. Engines take what the profile says, and nothing else
+    takes time.
+    """
+    world = _World([Scheduler(costs, room) for _ in range(devices)], arrivals, leaves)
+    due_s = PATIENCE * costs.rest[0] if due_s is None else due_s
+    for sample, now in enumerate(arrivals.tolist()):
+        world.end_until(now)
+        world.offer(sample, now, now + due_s)
+    world.end_until(np.inf)
+    return Simulation(world.latency, world.last - float(arrivals[0]), np.array(world.rows))
+
+
+class _World:
+    """Devices, what runs on them, and when it ends."""
+
+    def __init__(self, devices: list[Scheduler], arrivals: Floats, leaves: Places) -> None:
+        self.devices, self.arrivals, self.leaves = devices, arrivals, leaves
+        self.latency = np.full(len(arrivals), np.inf)
+        self.rows: list[int] = []
+        self.last = float(arrivals[-1])
+        self._sample = [np.zeros(device.room, np.int64) for device in devices]
+        self._ends: list[tuple[float, int, int]] = []
+        self._running: dict[int, Run] = {}
+
+    def offer(self, sample: int, now: float, due: float) -> None:
+        device = min(range(len(self.devices)), key=lambda each: self.devices[each].inside)
+        try:
+            slots = self.devices[device].offer(1, due)
+        except FullError:
+            return
+        self._sample[device][slots] = sample
+        self._start(device, now)
+
+    def end_until(self, now: float) -> None:
+        """All that ends until then, and what is begun in its place."""
+        while self._ends and self._ends[0][0] <= now:
+            end, _, device = heapq.heappop(self._ends)
+            run = self._running.pop(device)
+            samples = self._sample[device][run.slots]
+            leaving = self.leaves[samples] <= run.stage
+            self.latency[samples[leaving]] = end - self.arrivals[samples[leaving]]
+            self.last = max(self.last, end)
+            self.devices[device].done(run, leaving)
+            self._start(device, end)
+
+    def _start(self, device: int, now: float) -> None:
+        scheduler = self.devices[device]
+        run = None if device in self._running else scheduler.take(now)
+        if run is None:
+            return
+        self._running[device] = run
+        self.rows.append(len(run.slots))
+        seconds = float(scheduler.costs.seconds[run.stage, len(run.slots) - 1])
+        heapq.heappush(self._ends, (now + seconds, len(self.rows), device))
