@@ -26,7 +26,7 @@ def cells(row: Row, result: Mapping[str, Any]) -> list[str]:
         row.about,
         result["shares"],
         f"{result['ratio']:.3f}",
-        "none keeps the precision" if result["cut_ratio"] is None else f"{result['cut_ratio']:.3f}",
+        "none passes" if result["cut_ratio"] is None else f"{result['cut_ratio']:.3f}",
         f"{result['p90_ratio']:.3f}",
         f"{result['p99_ratio']:.3f}",
         result["metric"],

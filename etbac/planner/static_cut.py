@@ -25,11 +25,16 @@ class StaticCut:
 def static_cut(statistics: ExitStatistics, precision: float, delta: float, test: PrecisionTest) -> StaticCut | None:
     """The earliest exit at which everybody can leave and these samples pass the test at level `delta`.
 
-    Each exit is tested as if it were the only one, on the samples that choose it: that favours the cut. None where not
-    one passes.
+    Each exit is tested as if it were the only one, on the samples that choose it: that favours the cut. A metric that
+    is no mean of scores has no test; there the ratio on these samples must be the precision, as it is for plans. None
+    where not one passes.
     """
     for place, exit_id in enumerate(statistics.exits):
         pairs = statistics.at(place)
-        if pairs.n_right and test.p_value(pairs.by_unit(), precision) <= delta:
+        if pairs.parts is not None:
+            passes = pairs.ratio >= precision
+        else:
+            passes = bool(pairs.n_right) and test.p_value(pairs.by_unit(), precision) <= delta
+        if passes:
             return StaticCut(exit_id, pairs.ratio)
     return None

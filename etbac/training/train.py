@@ -74,10 +74,10 @@ def train(
     describes), `module:function`, or a trained torch.nn.Module (its weights are left as they are; `factory` must say
     how to make it again). `exits`: as `at` of `attach_exits`, or "none". `start`: a checkpoint whose trained trunk is
     taken over, with its sets; or weights for `model`, a file or a folder (see `load_weights`): where they fill all of
-    it, it is trained. `joint`: the exits are not trained on the frozen trunk,
-    but together with it, for the trunk's epochs; the full model stays what the trunk was before. `data`: the folder of
-    `loader` (by default the task's own), read with `data_options` and `preprocessing` (see `DataAsked`). Where they
-    have no labels, the exits of a trained trunk learn its answers, and are judged by agreement with them.
+    it, it is trained. `joint`: the exits are not trained on the frozen trunk, but together with it, for the trunk's
+    epochs; the full model stays what the trunk was before. `data`: the folder of `loader` (by default the task's own),
+    read with `data_options` and `preprocessing` (see `DataAsked`). Where they have no labels, the exits of a trained
+    trunk learn its answers, and are judged by agreement with them.
 
     An interrupted run leaves `<out>.partial`; the same call goes on where it was and ends with the same weights as an
     uninterrupted one. Under `torchrun` or `accelerate launch` all processes train together; `out` is then a place that

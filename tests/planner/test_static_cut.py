@@ -1,7 +1,7 @@
 import numpy as np
 import pytest
 
-from etbac.planner.evidence import find_test
+from etbac.planner.evidence import Parts, find_test
 from etbac.planner.static_cut import static_cut
 from etbac.planner.statistics import ExitStatistics
 
@@ -38,3 +38,14 @@ def test_the_test_is_the_one_that_certifies_plans():
     sample = ExitStatistics((1,), np.zeros((1, 4_000), np.float32), right, right[1])
     assert static_cut(sample, 0.9968, 0.05, EXACT) is None
     assert static_cut(sample, 0.9968, 0.05, find_test("betting")).exit_id == 1
+
+
+def test_a_metric_without_a_test_is_held_to_its_ratio():
+    """Its value is the mean's square; the scores, by which thresholds are searched, would pass nothing."""
+    scores = np.zeros((3, 50))
+    means = np.array([0.9, 0.999, 1.0])
+    parts = Parts(np.broadcast_to(means[:, None, None], (3, 50, 1)), np.ones((50, 1)), lambda mean: float(mean[0] ** 2))
+    sample = ExitStatistics((1, 2), np.zeros((2, 50), np.float32), scores, scores[-1], parts=parts)
+    cut = static_cut(sample, 0.9968, 0.05, EXACT)
+    assert cut is not None
+    assert (cut.exit_id, cut.precision) == (2, pytest.approx(0.998001))

@@ -13,7 +13,7 @@ from etbac.models.data.loader import Opened, of_kind
 from etbac.models.data.masks import NOT_COUNTED, MaskPart
 from etbac.models.data.parts import numbered
 from etbac.models.data.splits import divide
-from etbac.models.data.trees import refuse
+from etbac.models.data.trees import files_below, refuse
 from etbac.preprocessing import ImagePreprocessing, Preprocessing
 from etbac.preprocessing.image import IMAGENET_MEAN, IMAGENET_STD
 from etbac.preprocessing.pictures import SUFFIXES
@@ -97,9 +97,8 @@ def _parts_of(folder: Path) -> tuple[str, ...]:
 
 
 def _by_name(folder: Path) -> dict[Path, Path]:
-    """The folder's pictures by their places in it without the suffix, in order; hidden ones are left out."""
-    found = (path for path in folder.rglob("*") if path.suffix.lower() in SUFFIXES and not path.name.startswith("."))
-    return {path.relative_to(folder).with_suffix(""): path for path in sorted(found)}
+    """The folder's pictures by their places in it without the suffix, in order."""
+    return {path.relative_to(folder).with_suffix(""): path for path in files_below(folder, SUFFIXES)}
 
 
 def _part(pairs: list[_Pair], classes: int, form: ImagePreprocessing) -> MaskPart:

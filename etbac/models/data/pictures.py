@@ -13,7 +13,7 @@ from etbac.models.data.image_folder import PREPROCESSING
 from etbac.models.data.loader import NO_LABEL, Opened, of_kind
 from etbac.models.data.parts import PicturePart, numbered
 from etbac.models.data.splits import divide
-from etbac.models.data.trees import published_parts, refuse
+from etbac.models.data.trees import files_below, published_parts, refuse
 from etbac.preprocessing import ImagePreprocessing, Preprocessing
 from etbac.preprocessing.pictures import SUFFIXES
 
@@ -45,13 +45,13 @@ class Pictures:
             raise UsageError(f"the option unit of {self.name} is {' or '.join(UNITS)}; found {self.unit!r}")
 
     def check(self, folder: Path) -> None:
-        if not all(_files(place) for place in published_parts(folder, TESTS)):
+        if not all(files_below(place, SUFFIXES) for place in published_parts(folder, TESTS)):
             refuse(folder, WHAT, TREE, "pictures")
 
     def open(self, folder: Path, preprocessing: Preprocessing | None = None) -> Opened:
         form = of_kind(self, preprocessing, ImagePreprocessing, PREPROCESSING)
         places = published_parts(folder, TESTS)
-        listed = [[(file, self._unit(file, place)) for file in _files(place)] for place in places]
+        listed = [[(file, self._unit(file, place)) for file in files_below(place, SUFFIXES)] for place in places]
         if not all(listed):
             refuse(folder, WHAT, TREE, "pictures")
         train, test = listed if len(listed) == 2 else divide(listed[0], [unit for _, unit in listed[0]])
@@ -61,11 +61,6 @@ class Pictures:
         inside = file.relative_to(place)
         lone = self.unit == "file" or len(inside.parts) == 1
         return str(inside if lone else inside.parent)
-
-
-def _files(place: Path) -> list[Path]:
-    found = (each for each in place.rglob("*") if each.suffix.lower() in SUFFIXES)
-    return sorted(each for each in found if not any(part.startswith(".") for part in each.relative_to(place).parts))
 
 
 def _part(pictures: list[tuple[Path, str]], form: ImagePreprocessing) -> PicturePart:

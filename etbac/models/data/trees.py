@@ -43,6 +43,12 @@ def files(path: Path, suffixes: frozenset[str]) -> list[Path]:
     return [path / name for name in names if not name.startswith(".")]
 
 
+def files_below(folder: Path, suffixes: frozenset[str]) -> list[Path]:
+    """The files with one of these suffixes, in any case, in sub-folders too, in order; hidden ones are left out."""
+    found = (each for each in folder.rglob("*") if each.suffix.lower() in suffixes)
+    return sorted(each for each in found if not any(part.startswith(".") for part in each.relative_to(folder).parts))
+
+
 def by_class(path: Path, classes: Sequence[str], suffixes: frozenset[str]) -> tuple[list[Path], npt.NDArray[np.int64]]:
     """The files of `path`/<class>/ and the places of their classes; InputError for a class that has no folder."""
     found: list[Path] = []

@@ -12,7 +12,7 @@ from etbac.errors import UsageError
 from etbac.models.data.loader import Opened, of_kind
 from etbac.models.data.parts import SoundPart, numbered
 from etbac.models.data.splits import divide
-from etbac.models.data.trees import folders, published_parts, refuse
+from etbac.models.data.trees import files_below, folders, published_parts, refuse
 from etbac.preprocessing import AudioPreprocessing, Preprocessing
 from etbac.preprocessing.sounds import SUFFIXES
 
@@ -67,8 +67,7 @@ class WavFolder:
         """Every file with the place of its label and its unit's name."""
         found = []
         for number, label in enumerate(labels):
-            files = (each for each in (place / label).rglob("*") if each.suffix.lower() in SUFFIXES)
-            for file in sorted(files):
+            for file in files_below(place / label, SUFFIXES):
                 inside = file.relative_to(place / label)
                 own = f"{label}/{inside}"
                 lone = self.unit == "file" or (self.unit == "folder" and len(inside.parts) == 1)

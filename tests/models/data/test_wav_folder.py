@@ -78,3 +78,12 @@ def test_a_label_that_is_in_the_test_part_alone_is_refused(tmp_path: Path) -> No
     (tmp_path / "test" / "high").rename(tmp_path / "test" / "loud")
     with pytest.raises(InputError, match="it lacks the label 'loud' of its test part in train/"):
         WavFolder().open(tmp_path, SHORT)
+
+
+def test_hidden_files_are_no_sounds(folder: Path, tmp_path: Path) -> None:
+    wav_folder.write(tmp_path, voices=1, prompts=6)
+    for file in list(tmp_path.glob("*/*/*.wav")):
+        file.with_name(f"._{file.name}").write_bytes(b"\0\5\x16\7")
+    train, test = (part_of(tmp_path, part) for part in ("train", "test"))
+    assert not any(file.name.startswith(".") for file in (*train.files, *test.files))
+    assert len(train) + len(test) == 12
