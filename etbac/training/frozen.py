@@ -41,7 +41,7 @@ class FrozenTrunk:
         placed = {name: value.to(self.device) for name, value in inputs.items()}
         with evaluating(self.network), self.autocast():
             pooled, prediction = self.network.pooled(**placed)
-        floats = {exit_id: value.float() for exit_id, value in pooled.items()}
+        floats = {exit_id: value.float().contiguous() for exit_id, value in pooled.items()}
         return Seen(floats, prediction.float(), targets.to(self.device))
 
     def run(self, part: Part, batches: Sequence[Rows]) -> Iterator[Seen]:
