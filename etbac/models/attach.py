@@ -101,8 +101,8 @@ def attach_exits(
     numbers counted from 1, or module paths. Exit ids are the block numbers, or 1, 2, … in the list of module paths.
     `example_inputs`: the model's inputs by name, each with the batch on axis 0; one forward pass of them finds the
     shapes of the features. `head` names an exit head for all exits; left out, the task chooses by the features' shape.
-    `head_options` are handed to every head. Heads of tokens leave out the padding that `attention_mask` marks, where
-    the model has such an input.
+    `head_options` are handed to every head. Heads are in the model's mode, training or evaluation; those of tokens
+    leave out the padding that `attention_mask` marks, where the model has such an input.
 
     Raises UsageError for a task, block, path or head that does not exist, UnsupportedModelError for a model whose
     blocks are not found, a module that never runs or runs twice, or features that no head fits.
@@ -125,6 +125,8 @@ def attach_exits(
         ) from error
     for spec in specs:
         network.head(spec.id).start_from(model)
+    network.training = model.training
+    network.heads.train(model.training)
     return network
 
 

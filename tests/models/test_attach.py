@@ -211,3 +211,10 @@ class Stages(nn.Module):
 def test_blocks_are_whole_residual_blocks_also_where_modules_stand_between_them() -> None:
     expected = [f"stages.{stage}.{block}" for stage in range(3) for block in range(2)]
     assert find_blocks(Stages(), {"x": torch.randn(2, 6)}) == expected
+
+
+@pytest.mark.parametrize("training", [False, True])
+def test_heads_are_in_the_models_mode(training: bool) -> None:
+    trunk = cifar_resnet(8, 1, 10, width=4).train(training)
+    network = attach_exits(trunk, at=["layer1.0"], example_inputs={"image": torch.randn(2, 1, 28, 28)})
+    assert {module.training for module in network.modules()} == {training}
