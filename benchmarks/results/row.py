@@ -14,7 +14,7 @@ QUICK = os.environ.get("QUICK", "") not in ("", "0")
 class Row:
     """`make` fills a folder with data; `train`: what `etbac train` is told besides the data, the output and how long:
     `whole`, or `quick`. `optimize`: what else that command is told. `uncertified`: why the certify set has too few
-    independent units, where it has."""
+    independent units, where it has. `short`: why the chain may save less than it should, and what was tried."""
 
     name: str
     task: str
@@ -25,3 +25,4 @@ class Row:
     quick: Sequence[str] = ("--epochs", "1")
     optimize: Sequence[str] = ()
     uncertified: str | None = None
+    short: str | None = None

@@ -126,10 +126,10 @@ def _sentences(made: Optimized) -> list[str]:
             certified += f" (reading {certificate['reading']} of these data; all hold together at {together})"
     bound = made.figures["p99_ratio_bound"]
     tail = f"; upper 95% bound of p99 ÷ full model {bound:.3f}" if bound is not None else ""
-    none = [] if plan.thresholds else ["no exit is best: every sample takes the whole chain"]
+    tried = ", ".join(map(str, made.tried))
+    kept = f"exits {', '.join(map(str, exits))} of {tried} tried"
     return [
-        *none,
-        f"exits {', '.join(map(str, exits))} of {', '.join(map(str, made.tried))} tried",
+        kept if exits else f"no exit pays, of {tried} tried: the chain is the full model alone",
         f"precision {ratio} on the search set; {certified}",
         f"{made.figures['batches']:,} batches of each, alternating{tail}",
     ]

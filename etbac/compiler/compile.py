@@ -43,7 +43,8 @@ MAX_BATCH = 32
 class CompileOptions:
     """How to compile.
 
-    `exits`: ids to keep, None for all. `gates`: by exit id; the other exits have `gate`, None for the default.
+    `exits`: ids to keep, None for all; without any the full model is the chain. `gates`: by exit id; the other exits
+    have `gate`, None for the default.
     `samples`: real inputs by name, to be kept in the directory; None for made-up ones. `engines`: what to build them
     with. `load`: how to read the model file. `hook`: called after each pass.
     """
@@ -108,7 +109,7 @@ def compile_model(exit_model: ExitModel, path: Path, options: CompileOptions) ->
     """Run the passes on `exit_model` (in place), split it, verify the chain and put it in force at `path`."""
     specs = exit_model.input_specs()
     _require_valid(exit_model, options)
-    exit_ids = [*(options.exits or sorted(exit_model.exits)), FULL_MODEL_ID]
+    exit_ids = [*(sorted(exit_model.exits) if options.exits is None else options.exits), FULL_MODEL_ID]
     require_possible(options.engines, exit_ids, specs)
     with UncutModel(exit_model) as reference, Writer(path) as writer:
         draws = all_draws(specs, reference, options.samples)
@@ -201,8 +202,6 @@ def _require_valid(exit_model: ExitModel, options: CompileOptions) -> None:
         raise UsageError(f"--max-batch {options.max_batch}: the largest batch must be 1 or more")
     if not exit_model.exits:
         raise UsageError("this model has no exits; train some with etbac train, or name outputs with --exit ID=OUTPUT")
-    if options.exits is not None and not options.exits:
-        raise UsageError("no exits are asked for; leave --exits out to keep all")
 
 
 def _add_files(

@@ -75,8 +75,8 @@ def optimize(
     factory: str | None = None,
     **planning: Any,
 ) -> Optimized:
-    """Compile the model file `model` with all its exits, measure, choose the exits that pay, rebuild with those alone,
-    and certify the rebuilt chain: the certify set is read once.
+    """Compile the model file `model` with all its exits, measure, choose the exits that pay, rebuild with those alone
+    (where none pays, the full model is the chain), and certify the rebuilt chain: the certify set is read once.
 
     `options`: exits to choose from, engines and all else of the compilation. `factory`: `module:function` that made the
     network, where that is your own: it is imported and run. `planning`: as of `optimize_model`.
@@ -154,10 +154,11 @@ def _rebuilt(
     lengths = _lengths(compiled.engine_dir, planning["data"])
     _profile(work, lengths, budget_s, note)
     chosen = plan(work, precision, read=False, **planning)
-    if not chosen.thresholds:
-        note("no exit pays: every sample is to take the whole chain")
-    elif chosen.exits != tried:
-        note(f"exits that pay: {_listed(chosen.exits)}; rebuilding with those alone")
+    if chosen.exits != tried:
+        if chosen.exits:
+            note(f"exits that pay: {_listed(chosen.exits)}; rebuilding with those alone")
+        else:
+            note("no exit pays; rebuilding with the full model alone")
         exit_model, options = read()
         gates = {exit_id: gate for exit_id, gate in options.gates.items() if exit_id in chosen.exits}
         compiled = compile_model(exit_model, work, replace(options, exits=chosen.exits, gates=gates))

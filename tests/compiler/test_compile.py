@@ -127,8 +127,6 @@ def test_an_exit_that_does_not_exist_is_named_beside_those_that_do(exit_model, t
 def test_bad_requests(exit_model, tmp_path):
     with pytest.raises(UsageError, match="--max-batch 0"):
         compile_model(exit_model.copy(), tmp_path / "engines", CompileOptions(max_batch=0))
-    with pytest.raises(UsageError, match="no exits are asked for"):
-        compile_model(exit_model.copy(), tmp_path / "engines", CompileOptions(exits=[]))
     exit_model.exits.clear()
     with pytest.raises(UsageError, match="this model has no exits"):
         compile_model(exit_model, tmp_path / "engines", CompileOptions())

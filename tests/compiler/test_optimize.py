@@ -115,6 +115,24 @@ def test_an_uncertified_plan_is_put_in_force_where_it_is_asked_for(model, data):
     assert "is not certified at 95% confidence" in in_force.reason
 
 
+def test_where_no_exit_pays_the_full_model_is_the_chain(model, data):
+    engines = model.parent / "engines"
+    command = ["optimize", str(model), "--engine-dir", str(engines), "--data", str(never_right(data)), "--uncertified"]
+    done = CliRunner().invoke(cli, [*command, "--precision", "0.9999", "--budget", "0.05", "--batches", "30"])
+    assert done.exit_code == 0, done.output
+    assert "no exit pays, of 3, 7 tried: the chain is the full model alone" in done.output
+    with etbac.load(engines) as chain:
+        samples = chain.engine_dir.read_samples()
+        answers = chain.run(samples)
+        assert (chain.ids, len(chain.stages)) == ((0,), 1)
+        assert not answers.exit_id.any()
+        np.testing.assert_allclose(answers.prediction, chain.full(samples), rtol=1e-5)
+    shown = CliRunner().invoke(cli, ["inspect", str(engines)])
+    assert shown.exit_code == 0, shown.output
+    page = CliRunner().invoke(cli, ["report", "--engine-dir", str(engines), "--out", str(model.parent / "page.html")])
+    assert page.exit_code == 0, page.output
+
+
 def test_what_else_is_in_the_directory_stays_where_it_is(model, data):
     engines = model.parent / "engines"
     engines.mkdir()
