@@ -188,6 +188,7 @@ class Loop:
     def _save(self) -> None:
         accelerator = self.context.accelerator
         self._saved = time.monotonic()
+        scaler = accelerator.scaler
         state = {
             "epoch": self.epoch,
             "step": self.step,
@@ -195,6 +196,7 @@ class Loop:
             "best": [self._best, self._since],
             "module": accelerator.unwrap_model(self._module).state_dict(),
             "optimizer": None if self._ended else self._optimizer.state_dict(),  # written again at later stages' saves
+            "scaler": None if scaler is None else scaler.state_dict(),
             "stage": self.stage.state(),
         }
         self.context.resume.save(self.stage.name, state)
@@ -207,6 +209,8 @@ class Loop:
         self.stage.loss.load_state_dict(state["module"])
         if state["optimizer"] is not None:
             self._optimizer.load_state_dict(state["optimizer"])
+        if state.get("scaler") is not None and self.context.accelerator.scaler is not None:
+            self.context.accelerator.scaler.load_state_dict(state["scaler"])
         self.stage.restore(state["stage"])
 
 

@@ -2,11 +2,13 @@ from __future__ import annotations
 
 from collections import namedtuple
 from collections.abc import Callable
+from importlib import import_module
 from pathlib import Path
 from typing import Any
 
 import pytest
 import torch
+from accelerate import Accelerator
 from support.fashion_mnist import write
 from support.published import mpii
 
@@ -98,6 +100,30 @@ def test_a_run_killed_within_an_epoch_goes_on_from_its_last_step(
     resumed = train(out=tmp_path / "model.pt", data=data_folder, progress=second, run=run, **SMALL)
     assert same_weights(resumed, uninterrupted)
     assert second.done[0] > 0
+
+
+def test_a_run_that_goes_on_scales_its_gradients_as_before(
+    data_folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    scalers: list[torch.amp.GradScaler] = []
+
+    def scaling(**options: Any) -> Accelerator:
+        made = Accelerator(**options)
+        made.scaler = torch.amp.GradScaler("cpu", init_scale=4.0, growth_interval=3)
+        scalers.append(made.scaler)
+        return made
+
+    monkeypatch.setattr(import_module("etbac.training.train"), "Accelerator", scaling)
+    monkeypatch.setattr(loop, "CHECKS", 1)
+    run = RunOptions(save_s=0.0)
+    whole = train(out=tmp_path / "whole.pt", data=data_folder, run=run, **SMALL)
+    with pytest.raises(Killed):
+        train(out=tmp_path / "model.pt", data=data_folder, progress=KillAfter(19), run=run, **SMALL)
+    resumed = train(out=tmp_path / "model.pt", data=data_folder, run=run, **SMALL)
+    assert same_weights(resumed, whole)
+    uninterrupted, killed, gone_on = (scaler.state_dict() for scaler in scalers)
+    assert gone_on == uninterrupted
+    assert uninterrupted["scale"] > killed["scale"] > 4.0
 
 
 def test_without_kept_features_the_same_heads_come_out(
