@@ -8,7 +8,7 @@ export ETBAC_STARTED := $(shell date +%s)
 PYTEST := OMP_NUM_THREADS=1 ETBAC_THREADS=1 $(PY) -m pytest
 
 .DELETE_ON_ERROR:
-.PHONY: demo demo-full bench-backends bench-plan docs results seed zoo doctor-check test test-long test-mutants lint types clean
+.PHONY: demo demo-full bench-backends bench-growth bench-plan docs results seed zoo doctor-check test test-long test-mutants lint types clean
 
 $(READY): constraints.txt pyproject.toml
 	$(PYTHON) -m venv $(VENV)
@@ -31,6 +31,9 @@ docs: $(READY)
 
 bench-backends: $(READY)
 	@$(PY) -m benchmarks.backends
+
+bench-growth: $(READY)
+	@$(PY) -m benchmarks.growth
 
 bench-plan: $(READY)
 	@$(PY) -m benchmarks.plan
