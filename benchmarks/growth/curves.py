@@ -7,6 +7,7 @@ import time
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
+from itertools import pairwise
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
@@ -53,7 +54,12 @@ def by_batch(sizes: Sequence[int], seconds: float) -> list[Point]:
 
 def by_streams(counts: Sequence[int], seconds: float) -> list[Point]:
     """Threads that each send one batch after another through the same chain."""
-    return compiled(USUAL, EXITS, lambda directory: [throughput(directory, each, seconds) for each in counts])
+
+    def with_every_number(directory: Path) -> list[Point]:
+        return [throughput(directory, each, seconds) for each in counts]
+
+    points: list[Point] = compiled(USUAL, EXITS, with_every_number)
+    return points
 
 
 def compiled(depth: int, exits: int, use: Callable[[Path], Any], max_batch: int = 16) -> Any:
@@ -96,7 +102,7 @@ def throughput(directory: Path, streams: int, seconds: float, size: int = 4) -> 
             while taken[-1] < end:
                 chain.run(batch, "off")
                 taken.append(time.perf_counter())
-            return np.diff(taken).tolist()
+            return [after - before for before, after in pairwise(taken)]
 
         begun = time.perf_counter()
         every = [job.result() for job in [pool.submit(stream) for _ in range(streams)]]
