@@ -33,7 +33,7 @@ from etbac.planner.plan import TEST
 from etbac.profiles.profiler import measure_chain
 from etbac.profiles.race import FEWEST_FOR_P99, Timings, measure, random_batches
 from etbac.runtime.chain import Chain, load
-from etbac.runtime.results import StageRun
+from etbac.runtime.trace import Tracer
 
 PRECISION, DELTA = 0.9968, 0.05
 BATCH = 16
@@ -269,10 +269,10 @@ def against_matrix(chain: Chain, inputs: Mapping[str, Any], batches: int = 300) 
     before = engines_at(chain)
     timed = []
     for batch in random_batches(inputs, BATCH, batches, seed=1):
-        sizes: list[StageRun] = []
+        trace = Tracer()
         begin = time.perf_counter()
-        chain.run(batch, trace=sizes)
-        timed.append(((time.perf_counter() - begin) * 1e3, sizes))
+        chain.run(batch, trace=trace)
+        timed.append(((time.perf_counter() - begin) * 1e3, trace.runs))
     matrix = (before + engines_at(chain)) / 2
     return float(np.median([ms / sum(matrix[run.stage, run.rows] for run in sizes) for ms, sizes in timed]))
 

@@ -16,6 +16,7 @@ from etbac.runtime.chain import Chain, load
 from etbac.runtime.exits import Thresholds
 from etbac.runtime.results import Result, join
 from etbac.runtime.sources import Source, open_source
+from etbac.runtime.trace import Tracer
 
 NO_PLAN = "no plan: every sample takes the whole chain; run `etbac plan --precision 0.9968`"
 
@@ -50,6 +51,12 @@ def parse_threshold(context: click.Context, parameter: click.Parameter, text: st
     type=click.Path(path_type=Path),
     help="An .npz file for the answers: prediction, exit_id, exit, confidence.",
 )
+@click.option(
+    "--trace",
+    "traced",
+    type=click.Path(path_type=Path),
+    help="A file for what ran when, which ui.perfetto.dev and chrome://tracing open.",
+)
 @click.option("--batch-size", type=click.IntRange(min=1), help="Rows to a batch; by default the largest compiled for.")
 @click.option(
     "--threshold",
@@ -63,18 +70,21 @@ def cli(
     engine_dir: Path,
     path: Path | None,
     target: Path | None,
+    traced: Path | None,
     batch_size: int | None,
     thresholds: Thresholds,
     engines: Engines,
     output: Output,
 ) -> None:
     """Run inputs through the chain: every sample's prediction, exit and confidence, and how long the batches took."""
-    if target is not None and not target.absolute().parent.is_dir():
-        raise UsageError(f"--output {target}: there is no folder {target.parent}")
+    for option, path_of in (("--output", target), ("--trace", traced)):
+        if path_of is not None and not path_of.absolute().parent.is_dir():
+            raise UsageError(f"{option} {path_of}: there is no folder {path_of.parent}")
+    trace = None if traced is None else Tracer()
     with load(engine_dir, **engines) as chain:
         clear_leftovers(chain.engine_dir)
         source = open_source(chain.engine_dir, path)
-        result, seconds = run_batches(chain, source, batch_size or chain.manifest.max_batch, thresholds)
+        result, seconds = run_batches(chain, source, batch_size or chain.manifest.max_batch, thresholds, trace)
         certified = standing(chain, thresholds)
         from_elsewhere = chain.plan is not None and not _profiled_here(chain)
     if chain.note:
@@ -90,6 +100,8 @@ def cli(
         output.note(note)
     if target is not None:
         answers.write(result, target)
+    if trace is not None and traced is not None:
+        trace.write(traced)
 
     latency = answers.latency_ms(seconds)
     shares = answers.exit_shares(chain.ids, result)
@@ -115,12 +127,12 @@ def _profiled_here(chain: Chain) -> bool:
 
 
 def run_batches(
-    chain: Chain, source: Source, batch_size: int, thresholds: Thresholds = None
+    chain: Chain, source: Source, batch_size: int, thresholds: Thresholds = None, trace: Tracer | None = None
 ) -> tuple[Result, list[float]]:
     """All rows' answers, and the seconds from each batch's call to its last answer."""
     results, seconds = [], []
     for batch in source.batches(batch_size):
         start = time.perf_counter()
-        results.append(chain.run(batch, thresholds))
+        results.append(chain.run(batch, thresholds, trace=trace))
         seconds.append(time.perf_counter() - start)
     return join(results), seconds

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -9,19 +10,27 @@ import click
 import numpy as np
 
 from etbac.cli.common import Engines, Output, engine_dir_option, standard, which_engines
+from etbac.contract import FULL_MODEL_ID, Plan
 from etbac.errors import InputError, UsageError
 
 if TYPE_CHECKING:
     from rich.table import Table
 
     from etbac.planner.simulate import Floats, Simulation
-    from etbac.runtime.chain import Chain
+    from etbac.runtime.rebatching import Costs
 
 SAMPLES = 20_000
 
 
 @click.command("simulate", epilog="Example: etbac simulate --rate 2000 --within 5 --devices 4")
 @engine_dir_option
+@click.option(
+    "--profile",
+    "profiled",
+    type=click.Path(path_type=Path, exists=True, dir_okay=False),
+    help="A file of profiles/ of this directory's or another's, of this machine or another.  [default: that of the "
+    "engines in force, on this machine]",
+)
 @click.option("--rate", type=click.FloatRange(0, min_open=True), help="Samples a second, each whenever it likes.")
 @click.option("--burst", type=click.IntRange(1), default=1, show_default=True, help="With --rate: samples at a time.")
 @click.option(
@@ -42,6 +51,7 @@ SAMPLES = 20_000
 def cli(
     output: Output,
     engine_dir: Path,
+    profiled: Path | None,
     rate: float | None,
     burst: int,
     trace: Path | None,
@@ -56,35 +66,60 @@ def cli(
     Who leaves where is drawn from the plan's shares; latency is the profile's. Nothing is run.
     """
     from etbac.planner.simulate import bursts, poisson, simulate
-    from etbac.profiles.rebatch import costs
-    from etbac.runtime.chain import load
 
     if (rate is None) == (trace is None):
         raise click.UsageError("say when samples arrive: either --rate or --trace")
-    with load(engine_dir, **engines) as chain:
-        stages, full = costs(chain)
-        if trace is not None:
-            arrivals = _read(trace)
-        else:
-            assert rate is not None
-            arrivals = poisson(rate, SAMPLES, seed) if burst == 1 else bursts(rate, SAMPLES, burst, seed)
-        leaves = _leaves(chain, len(arrivals), seed)
-        within_s = 2 * float(full.seconds[0, 0]) if within is None else within / 1e3
-        found = {
-            "chain": simulate(stages, arrivals, leaves, devices, room, within_s),
-            "full model": simulate(full, arrivals, np.zeros_like(leaves), devices, room, within_s),
-        }
+    plan, ids, (stages, full) = _measured(engine_dir, engines) if profiled is None else _read_from(engine_dir, profiled)
+    if trace is not None:
+        arrivals = _read(trace)
+    else:
+        assert rate is not None
+        arrivals = poisson(rate, SAMPLES, seed) if burst == 1 else bursts(rate, SAMPLES, burst, seed)
+    leaves = _leaves(engine_dir, plan, ids, len(arrivals), seed)
+    within_s = 2 * float(full.seconds[0, 0]) if within is None else within / 1e3
+    found = {
+        "chain": simulate(stages, arrivals, leaves, devices, room, within_s, seed),
+        "full model": simulate(full, arrivals, np.zeros_like(leaves), devices, room, within_s, seed),
+    }
     rows = {name: _figures(each, within_s) for name, each in found.items()}
     offered = len(arrivals) / max(float(arrivals[-1] - arrivals[0]), 1e-9)
     payload = {"offered": offered, "within_ms": within_s * 1e3, "devices": devices, "rows": rows}
     output.result(payload, _table(rows, within_s), f"{len(arrivals):,} samples, {offered:,.0f} a second")
 
 
-def _leaves(chain: Chain, count: int, seed: int) -> Any:
+def _measured(path: Path, engines: Engines) -> tuple[Plan | None, tuple[int, ...], tuple[Costs, Costs]]:
+    """Plan, ids of the stages, and costs, of the engines that would run here."""
+    from etbac.profiles.rebatch import costs
+    from etbac.runtime.chain import load
+
+    with load(path, **engines) as chain:
+        return chain.plan, chain.ids, costs(chain)
+
+
+def _read_from(path: Path, profiled: Path) -> tuple[Plan | None, tuple[int, ...], tuple[Costs, Costs]]:
+    """The same with a profile from a file; nothing is loaded, so that no engine needs to run here."""
+    from etbac.engine_dir import EngineDir
+    from etbac.profiles.profile import Profile
+    from etbac.profiles.rebatch import costs_of
+
+    try:
+        profile = Profile.from_json(json.loads(profiled.read_text()))
+    except (ValueError, KeyError, TypeError, AttributeError):
+        raise InputError(
+            f"{profiled} is no profile; `etbac profile` writes one to profiles/ of its directory"
+        ) from None
+    directory = EngineDir.open(path)
+    plan, ids = directory.read_plan(profile.name) or directory.plan, (*directory.manifest.exits, FULL_MODEL_ID)
+    if profile.matrix.stages != ids:
+        raise UsageError(f"{profiled} is of a chain with the stages {profile.matrix.stages}; {path} has {ids}")
+    return plan, ids, costs_of(profile, directory.manifest.max_batch)
+
+
+def _leaves(path: Path, plan: Plan | None, ids: tuple[int, ...], count: int, seed: int) -> Any:
     """Which stage each sample leaves at, int64 [count]."""
-    if chain.plan is None:
-        raise UsageError(f"{chain.engine_dir.path} has no plan, and nobody would leave early; run etbac plan first")
-    shares = np.array([chain.plan.search["shares"].get(str(exit_id), 0.0) for exit_id in chain.ids])
+    if plan is None:
+        raise UsageError(f"{path} has no plan, and nobody would leave early; run etbac plan first")
+    shares = np.array([plan.search["shares"].get(str(exit_id), 0.0) for exit_id in ids])
     return np.random.default_rng([seed, 1]).choice(len(shares), count, p=shares / shares.sum())
 
 

@@ -9,7 +9,6 @@ import numpy as np
 import numpy.typing as npt
 
 from etbac.runtime.rebatching import Costs, FullError
-from etbac.runtime.rebatching.rebatcher import PATIENCE
 from etbac.runtime.rebatching.scheduler import Run, Scheduler
 
 Floats = npt.NDArray[np.float64]
@@ -46,16 +45,22 @@ def bursts(rate: float, count: int, size: int = 16, seed: int = 0) -> Floats:
 
 
 def simulate(
-    costs: Costs, arrivals: Floats, leaves: Places, devices: int = 1, room: int = 256, due_s: float | None = None
+    costs: Costs,
+    arrivals: Floats,
+    leaves: Places,
+    devices: int = 1,
+    room: int = 256,
+    due_s: float | None = None,
+    seed: int = 0,
 ) -> Simulation:
     """Samples that arrive at these seconds (ascending) and leave at these stages.
 
     `devices`: each with the whole chain; a sample goes where the fewest are. `room`: of each device. `due_s`: after
-    which an answer is due, by default as `Rebatcher` has it. Engines take what the profile says, and nothing else
-    takes time.
+    which an answer is due, by default as `Rebatcher` has it. A run takes what the profile says; where single runs are
+    known, one is drawn (by `seed`). Nothing else takes time.
     """
-    world = _World([Scheduler(costs, room) for _ in range(devices)], arrivals, leaves)
-    due_s = PATIENCE * costs.rest[0] if due_s is None else due_s
+    world = _World([Scheduler(costs, room) for _ in range(devices)], arrivals, leaves, seed)
+    due_s = costs.patience if due_s is None else due_s
     for sample, now in enumerate(arrivals.tolist()):
         world.end_until(now)
         world.offer(sample, now, now + due_s)
@@ -66,7 +71,7 @@ def simulate(
 class _World:
     """Devices, what runs on them, and when it ends."""
 
-    def __init__(self, devices: list[Scheduler], arrivals: Floats, leaves: Places) -> None:
+    def __init__(self, devices: list[Scheduler], arrivals: Floats, leaves: Places, seed: int) -> None:
         self.devices, self.arrivals, self.leaves = devices, arrivals, leaves
         self.latency = np.full(len(arrivals), np.inf)
         self.rows: list[int] = []
@@ -74,6 +79,7 @@ class _World:
         self._sample = [np.zeros(device.room, np.int64) for device in devices]
         self._ends: list[tuple[float, int, int]] = []
         self._running: dict[int, Run] = {}
+        self._rng = np.random.default_rng([seed, 2])
 
     def offer(self, sample: int, now: float, due: float) -> None:
         device = min(range(len(self.devices)), key=lambda each: self.devices[each].inside)
@@ -103,5 +109,8 @@ class _World:
             return
         self._running[device] = run
         self.rows.append(len(run.slots))
-        seconds = float(scheduler.costs.seconds[run.stage, len(run.slots) - 1])
+        costs, what = scheduler.costs, (run.stage, len(run.slots) - 1)
+        seconds = float(costs.seconds[what])
+        if costs.runs is not None:
+            seconds *= float(costs.runs[what][self._rng.integers(costs.runs.shape[-1])])
         heapq.heappush(self._ends, (now + seconds, len(self.rows), device))

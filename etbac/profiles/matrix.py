@@ -107,6 +107,12 @@ class Matrix:
             return np.ones((len(self.stages), largest + 1, 1))
         return self.runs[:, self._nearest(np.arange(largest + 1))]
 
+    def full_runs_at(self, largest: int) -> Floats:
+        """[1, largest + 1, runs]: the same of the full model."""
+        if self.full_runs is None:
+            return np.ones((1, largest + 1, 1))
+        return self.full_runs[None, self._nearest(np.arange(largest + 1))]
+
     def full_at(self, batch: int) -> float:
         """The full model at one batch size."""
         return float(self._at(self.full_ms, np.array([batch]))[0])

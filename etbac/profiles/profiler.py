@@ -26,8 +26,8 @@ from etbac.profiles.timer import Timing, measure, steady
 from etbac.runtime.chain import Chain, load
 from etbac.runtime.exits import NEVER
 from etbac.runtime.inputs import length_of, tile
-from etbac.runtime.results import StageRun
 from etbac.runtime.selection import FP32, portable
+from etbac.runtime.trace import Tracer
 
 LARGEST = 32
 BUDGET_S = 20.0
@@ -255,9 +255,9 @@ def _ways_to_leave(chain: Chain) -> dict[str, list[float]]:
 
 
 def _sizes_had(chain: Chain, batch: Mapping[str, Array], exit_at: npt.NDArray[np.int64]) -> tuple[int, ...]:
-    trace: list[StageRun] = []
+    trace = Tracer()
     chain.run(batch, exit_at=exit_at, trace=trace)
-    rows = {run.stage: run.rows for run in trace}
+    rows = {run.stage: run.rows for run in trace.runs}
     return tuple(rows.get(place, 0) for place in range(len(chain.stages)))
 
 

@@ -27,7 +27,7 @@ class Answers:
 
     def __init__(self, rows: int, ids: Sequence[int]) -> None:
         self._rows = self._missing = rows
-        self.ids = np.array(ids)
+        self.ids = np.asarray(ids)
         self._predictions: list[Array] = []
         self._places = np.empty(rows, np.int64)
         self._confidence = np.empty(rows, np.float32)

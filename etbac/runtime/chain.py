@@ -21,9 +21,13 @@ from etbac.runtime import inputs as checking
 from etbac.runtime.answers import Answers, Leaving, by_field
 from etbac.runtime.exits import ALWAYS, NEVER, Thresholds, check_forced, resolve
 from etbac.runtime.inputs import Batch
-from etbac.runtime.results import AllExits, Part, Prediction, Result, StageRun
+from etbac.runtime.results import AllExits, Part, Prediction, Result
 from etbac.runtime.selection import Selection, select
 from etbac.runtime.stage import Stage
+from etbac.runtime.trace import UNTRACED, Tracer, Untraced
+
+
+NOBODY = np.arange(0)
 
 
 def load(path: Path | str, backend: str | None = None, dtype: str | None = None, trust: bool = False) -> Chain:
@@ -98,18 +102,22 @@ class Chain:
         inputs: Mapping[str, Any],
         thresholds: Thresholds = None,
         exit_at: Any = None,
-        trace: list[StageRun] | None = None,
+        trace: Tracer | None = None,
     ) -> Result:
         """Answer a batch.
 
         `thresholds`: one for all exits, numbers by exit id (nobody leaves at the others), "off", or None for the
         plan's (without a plan nobody leaves). `exit_at`: int [rows], the id of the exit where each sample is made to
-        leave, whatever the thresholds; 0 is the full model. `trace` gets an entry for every run of an engine.
+        leave, whatever the thresholds; 0 is the full model. `trace` is told of the batch and of every run of an engine.
         """
+        told = trace or UNTRACED
+        began = told.now()
         batch = checking.check(self.manifest.inputs, inputs)
+        told.host("check inputs", began)
         answers = Answers(batch.rows, self.ids)
-        for leaving in self._all_leaving(batch, thresholds, exit_at, trace):
+        for leaving in self._all_leaving(batch, thresholds, exit_at, told):
             answers.put(leaving)
+        told.batch(began, batch.rows)
         return answers.result(self.fields)
 
     def stream(self, inputs: Mapping[str, Any], thresholds: Thresholds = None, exit_at: Any = None) -> Iterator[Part]:
@@ -117,7 +125,7 @@ class Chain:
         batch = checking.check(self.manifest.inputs, inputs)
         return (
             Part(left.rows, self._prediction(left.predictions), self.ids[left.place], left.confidence)
-            for left in self._all_leaving(batch, thresholds, exit_at, None)
+            for left in self._all_leaving(batch, thresholds, exit_at, UNTRACED)
         )
 
     def run_all(self, inputs: Mapping[str, Any]) -> AllExits:
@@ -159,24 +167,23 @@ class Chain:
     ) -> None:
         self.close()
 
-    def _all_leaving(
-        self, batch: Batch, thresholds: Thresholds, exit_at: Any, trace: list[StageRun] | None
-    ) -> Iterator[Leaving]:
-        at = (*resolve(thresholds, self.exits, self.plan), ALWAYS)
-        forced = None if exit_at is None else check_forced(exit_at, self.exits, batch.rows)
-        return self._leaving_by_parts(batch, at, forced, trace)
-
-    def _leaving_by_parts(
+    def leaving(
         self,
         batch: Batch,
         thresholds: Sequence[float],
-        forced: npt.NDArray[np.int64] | None,
-        trace: list[StageRun] | None,
+        forced: npt.NDArray[np.int64] | None = None,
+        trace: Untraced = UNTRACED,
     ) -> Iterator[Leaving]:
+        """Take a checked batch through the chain, in parts where it is too large. `thresholds`: one a stage, the last
+        stage's ALWAYS."""
         for start, part in self._split(batch):
-            ids = None if forced is None else forced[start : start + part.rows]
-            for left in _walk(self.stages, part, thresholds, ids, self.ids, trace):
-                yield left if start == 0 else Leaving(left.place, left.rows + start, left.predictions, left.confidence)
+            rows, carried = np.arange(start, start + part.rows), [part.arrays[name] for name in self.stages[0].inputs]
+            yield from walk(self.stages, 0, rows, carried, np.arange(part.rows), thresholds, forced, self.ids, trace)
+
+    def _all_leaving(self, batch: Batch, thresholds: Thresholds, exit_at: Any, trace: Untraced) -> Iterator[Leaving]:
+        at = (*resolve(thresholds, self.exits, self.plan), ALWAYS)
+        forced = None if exit_at is None else check_forced(exit_at, self.exits, batch.rows)
+        return self.leaving(batch, at, forced, trace)
 
     def _padding(self) -> dict[int, dict[int, int]]:
         """The plan's, but for batches larger than the engines take."""
@@ -207,29 +214,35 @@ def _load(engine: Engine) -> Runner:
     return registry.get(engine.backend).load(engine)
 
 
-def _walk(
+def walk(
     stages: Sequence[Stage],
-    batch: Batch,
+    first: int,
+    rows: npt.NDArray[np.int64],
+    carried: Sequence[Tensor],
+    keep: npt.NDArray[np.int64],
     thresholds: Sequence[float],
     forced: npt.NDArray[np.int64] | None,
     ids: Sequence[int],
-    trace: list[StageRun] | None,
+    trace: Untraced,
 ) -> Iterator[Leaving]:
-    """Take one batch through the stages, giving the samples that leave at each, in the order of the chain."""
-    rows = keep = np.arange(batch.rows)
-    carried: Sequence[Tensor] = [batch.arrays[name] for name in stages[0].inputs]
-    for place, stage in enumerate(stages):
-        size, run = len(keep), stage.padded(keep)
-        if trace is not None:
-            trace.append(StageRun(place, len(run)))
+    """Take one batch through the stages from the `first` on, giving those that leave at each, in the order of the chain.
+
+    `rows`: what the samples are called; `keep`: where they are in `carried`, the boundary before that stage.
+    """
+    for place in range(first, len(stages)):
+        stage, size, run, began = stages[place], len(keep), stages[place].padded(keep), trace.now()
         if forced is None and thresholds[place] == NEVER:
             carried, keep = stage.pass_on(carried, run), np.arange(size)
+            trace.engine(began, place, ids[place], len(run), rows, NOBODY)
             continue
         answers = stage.run(carried, run, thresholds[place]).first(size)
         mask = answers.exit_mask() if forced is None else forced[rows] == ids[place]
         leaving = np.flatnonzero(mask)
+        trace.engine(began, place, ids[place], len(run), rows, leaving)
+        began = trace.now()
         if len(leaving) == size:
             yield Leaving(place, rows, answers.predictions(), answers.confidence())
+            trace.host("answers", began)
             return
         if len(leaving):
             predictions = [tensor[leaving] for tensor in answers.predictions()]
@@ -237,6 +250,7 @@ def _walk(
         keep = np.flatnonzero(~mask)
         rows = rows[keep]
         carried = answers.boundary
+        trace.host("answers", began)
 
 
 def _answer_at_every_exit(stages: Sequence[Stage], batch: Batch) -> tuple[list[Array], npt.NDArray[np.float32]]:

@@ -22,6 +22,7 @@ from etbac.planner.samples import SampleSet, read_npz, split
 from etbac.profiles import profiler, stored
 from etbac.profiles.pieces import head_bytes
 from etbac.runtime.results import StageRun
+from etbac.runtime.trace import Tracer
 
 ROWS = 4_000
 PRECISION = 0.95
@@ -277,11 +278,11 @@ def test_stages_are_padded_where_the_larger_batch_was_measured_to_be_faster(engi
     write_even_profile(engines, last_ms=(9.0, 8.0))
     made = plan(engines, PRECISION, data=data(tmp_path))
     assert made.padding == {0: dict.fromkeys(range(1, 6), 8)}
-    trace: list[StageRun] = []
+    trace = Tracer()
     with etbac.load(engines) as chain:
         chain.run(make_inputs(8), exit_at=[3, 3, 3, 3, 7, 7, 0, 0], trace=trace)
         profile = stored.read(chain)
-    assert trace == [StageRun(0, 8), StageRun(1, 4), StageRun(2, 8)]
+    assert trace.runs == [StageRun(0, 8), StageRun(1, 4), StageRun(2, 8)]
     reach = np.cumsum([made.search["shares"][exit_id] for exit_id in ("0", "7", "3")])[::-1]
     assert made.predicted[8]["chain_ms"] == pytest.approx(chain_latency(profile.matrix, 8, reach))
 

@@ -25,9 +25,16 @@ def test_who_comes_while_an_engine_runs_runs_together_with_others() -> None:
 
 
 def test_survivors_of_two_batches_run_together() -> None:
-    found = simulate(LINEAR, np.array([0.0, 0.1]), np.array([1, 1]), due_s=100.0)
-    assert found.rows.tolist() == [1, 1, 2]
-    np.testing.assert_allclose(found.latency_s, [4.5, 4.4])
+    arrivals = np.array([0.0, 0.1, 0.1, 0.1])
+    found = simulate(LINEAR, arrivals, np.array([1, 1, 0, 0]), due_s=100.0)
+    assert found.rows.tolist() == [1, 3, 2]
+    np.testing.assert_allclose(found.latency_s, [5.5, 5.4, 2.9, 2.9])
+
+
+def test_a_run_takes_what_a_measured_run_took() -> None:
+    costs = Costs(LINEAR.seconds, np.full((2, 4, 3), 2.0))
+    found = simulate(costs, np.array([0.0, 10.0]), np.array([0, 1]))
+    np.testing.assert_allclose(found.latency_s, [2.0, 6.0])
 
 
 def test_two_devices_take_half_each() -> None:

@@ -15,6 +15,7 @@ from etbac.engine_dir import EngineDir, write_plan
 from etbac.errors import EngineDirError, EtbacError, InputError, UsageError
 from etbac.runtime.chain import Chain, load
 from etbac.runtime.results import Result, StageRun
+from etbac.runtime.trace import Tracer
 
 IDS = (*EXITS, 0)
 rows = st.integers(1, 40)  # max_batch is 8
@@ -148,9 +149,9 @@ def test_stream_checks_before_the_first_part_is_asked_for(chain: Chain) -> None:
 
 
 def test_the_trace_holds_the_size_of_every_run_of_an_engine(chain: Chain) -> None:
-    trace: list[StageRun] = []
+    trace = Tracer()
     chain.run(make_inputs(10), exit_at=[3, 7, 0, 0, 0, 0, 0, 0, 3, 3], trace=trace)
-    assert trace == [StageRun(0, 8), StageRun(1, 7), StageRun(2, 6), StageRun(0, 2)]
+    assert trace.runs == [StageRun(0, 8), StageRun(1, 7), StageRun(2, 6), StageRun(0, 2)]
 
 
 def test_threads_get_their_own_answers(chain: Chain) -> None:
@@ -218,11 +219,11 @@ def test_padding_changes_no_answer(
     places = first_places(inputs, thresholds)
     forced = np.random.default_rng(seed).choice(IDS, n)
     with etbac.load(engine_dir.path) as chain:
-        trace: list[StageRun] = []
+        trace = Tracer()
         assert_answers(chain.run(inputs, trace=trace), inputs, places)
         assert_answers(chain.run(inputs, exit_at=forced), inputs, np.array([IDS.index(each) for each in forced]))
     reach = [(stage, (part >= stage).sum()) for part in np.split(places, range(8, n, 8)) for stage in range(3)]
-    assert trace == [StageRun(stage, larger(table[IDS[stage]], rows, stage)) for stage, rows in reach if rows]
+    assert trace.runs == [StageRun(stage, larger(table[IDS[stage]], rows, stage)) for stage, rows in reach if rows]
 
 
 def larger(sizes: dict[int, int], rows: int, stage: int) -> int:

@@ -2,22 +2,40 @@
 
 from __future__ import annotations
 
+import math
 import threading
 from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 
 from etbac.backends.interface import Array, Tensor
 from etbac.contract import TensorSpec
-from etbac.errors import UsageError
 from etbac.runtime.rebatching.scheduler import Slots
+
+
+class Scratch:
+    """Memory that one worker uses again for every batch."""
+
+    def __init__(self) -> None:
+        self._kept: dict[object, Array] = {}
+
+    def empty(self, owner: object, shape: tuple[int, ...], dtype: npt.DTypeLike) -> Array:
+        """An array of that shape, whatever is in it; the same owner gets the same memory again."""
+        size = math.prod(shape)
+        kept = self._kept.get(owner)
+        if kept is None or kept.size < size or kept.dtype != dtype:
+            kept = self._kept[owner] = np.empty(size, dtype)
+        return kept[:size].reshape(shape)
 
 
 class Pool:
     """The tensors that a stage reads, with a row for each of `room` slots on their batch axes.
 
-    Made when the first samples come. What is not by sample must be the same for all that come later: other dimensions,
-    and tensors without a batch.
+    Made when the first samples come. What is not by sample must be the same for all that are in it: other dimensions,
+    and tensors without a batch. Rows are copied into memory that is there already; what an engine gives is its
+    backend's own (ONNX Runtime allocates every output of a run from its arena).
     """
 
     def __init__(self, specs: Sequence[TensorSpec], room: int) -> None:
@@ -25,38 +43,65 @@ class Pool:
         self._making = threading.Lock()
         self.tensors: list[Array] = []
 
-    def put(self, slots: Slots, tensors: Sequence[Tensor], rows: Slots | None = None) -> None:
-        """Keep these rows of the tensors (None: all) in these slots. UsageError that names a tensor that differs from
-        those that wait."""
+    def put(
+        self, slots: Slots, tensors: Sequence[Tensor], rows: Slots | None = None, scratch: Scratch | None = None
+    ) -> str | None:
+        """Keep these rows of the tensors (None: all) in these slots; or say which tensor differs from what is kept, and
+        keep none."""
         arrays = [np.asarray(tensor) for tensor in tensors]
         with self._making:
             if not self.tensors:
                 self.tensors = [self._like(spec, array) for spec, array in zip(self._specs, arrays, strict=True)]
-        for spec, kept, array in zip(self._specs, self.tensors, arrays, strict=True):
-            if not _fits(spec, kept, array):
-                raise UsageError(
-                    f"{spec.name} {list(array.shape)} is not like that of the samples before it, {list(kept.shape)}, "
-                    "and samples of different sizes or with different values for the whole batch cannot run together; "
-                    "pad them to one size, or run them by themselves (chain.run)"
-                )
+        differing = self.differing(arrays)
+        if differing is not None:
+            return differing
+        for place, (spec, kept, array) in enumerate(zip(self._specs, self.tensors, arrays, strict=True)):
             if spec.batch_axis is not None:
-                kept.swapaxes(0, spec.batch_axis)[slots] = (
-                    array if rows is None else array.take(rows, spec.batch_axis)
-                ).swapaxes(0, spec.batch_axis)
+                some = array if rows is None else _take(array, rows, spec.batch_axis, scratch, (self, "put", place))
+                kept.swapaxes(0, spec.batch_axis)[slots] = some.swapaxes(0, spec.batch_axis)
+        return None
 
-    def take(self, slots: Slots) -> list[Array]:
-        """Those slots alone."""
-        pairs = zip(self._specs, self.tensors, strict=True)
-        return [kept if spec.batch_axis is None else kept.take(slots, spec.batch_axis) for spec, kept in pairs]
+    def take(self, slots: Slots, scratch: Scratch | None = None) -> list[Array]:
+        """Those slots alone; in the scratch they stand until the next batch."""
+        return [
+            kept if spec.batch_axis is None else _take(kept, slots, spec.batch_axis, scratch, (self, "take", place))
+            for place, (spec, kept) in enumerate(zip(self._specs, self.tensors, strict=True))
+        ]
+
+    def differing(self, arrays: Sequence[Array]) -> str | None:
+        """What of these cannot stand beside what is kept, with both sizes; None where all can."""
+        for spec, kept, array in zip(self._specs, self.tensors, arrays, strict=False):
+            if not _fits(spec, kept, array):
+                ours, theirs = _shown(spec, array), _shown(spec, kept)
+                return (
+                    f"{spec.name} is {ours}, and {f'{theirs} with other values' if ours == theirs else theirs} before"
+                )
+        return None
+
+    def clear(self) -> None:
+        """Nobody is in it: the next samples may be of another size."""
+        self.tensors = []
 
     def _like(self, spec: TensorSpec, array: Array) -> Array:
         axis = spec.batch_axis
         return array.copy() if axis is None else np.empty(_with(array.shape, axis, self._room), array.dtype)
 
 
+def _take(array: Array, rows: Slots, axis: int, scratch: Scratch | None, owner: Any) -> Array:
+    """Rows of the array; with `mode="raise"` NumPy would fill a copy first."""
+    if scratch is None:
+        return array.take(rows, axis)
+    return array.take(rows, axis, scratch.empty(owner, _with(array.shape, axis, len(rows)), array.dtype), "clip")
+
+
 def _fits(spec: TensorSpec, kept: Array, array: Array) -> bool:
     axis = spec.batch_axis
     return np.array_equal(kept, array) if axis is None else _with(kept.shape, axis, 0) == _with(array.shape, axis, 0)
+
+
+def _shown(spec: TensorSpec, array: Array) -> str:
+    sizes = ("rows" if axis == spec.batch_axis else str(size) for axis, size in enumerate(array.shape))
+    return f"[{', '.join(sizes)}]"
 
 
 def _with(shape: tuple[int, ...], axis: int, size: int) -> tuple[int, ...]:

@@ -5,7 +5,8 @@ from __future__ import annotations
 import asyncio
 import threading
 import time
-from collections.abc import Mapping
+from collections import deque
+from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import Future
 from dataclasses import dataclass
 from types import TracebackType
@@ -13,18 +14,18 @@ from typing import Any
 
 import numpy as np
 
+from etbac.backends.interface import Array, Tensor
 from etbac.errors import EtbacError
 from etbac.runtime import inputs as checking
 from etbac.runtime.answers import Answers, Leaving
-from etbac.runtime.chain import Chain
+from etbac.runtime.chain import NOBODY, Chain, walk
 from etbac.runtime.exits import ALWAYS, NEVER, Thresholds, resolve
-from etbac.runtime.rebatching.pools import Pool
-from etbac.runtime.rebatching.scheduler import Costs, Mask, Run, Scheduler, Slots
+from etbac.runtime.inputs import Batch
+from etbac.runtime.rebatching.alone import unpoolable
+from etbac.runtime.rebatching.pools import Pool, Scratch
+from etbac.runtime.rebatching.scheduler import Costs, Run, Scheduler, Slots
 from etbac.runtime.results import Result
-from etbac.runtime.stage import Outputs
-
-PATIENCE = 4.0
-"""A request without a deadline is due in this many times what a sample needs to the end of the chain."""
+from etbac.runtime.trace import UNTRACED, Tracer
 
 
 @dataclass(frozen=True)
@@ -34,27 +35,76 @@ class _Request:
     slots: Slots
 
 
+@dataclass(frozen=True)
+class _Left:
+    """Who of a batch left at a stage: their rows, and where in the tensors their answers are."""
+
+    place: int
+    rows: Slots
+    at: Slots
+    predictions: Sequence[Array]
+    confidence: Array
+
+
+@dataclass(frozen=True, eq=False)
+class _Alone:
+    """A request whose samples cannot run together with those that are inside."""
+
+    number: int
+    batch: Batch
+    slots: Slots
+
+
 class Rebatcher:
     """Runs a chain for many requests at once. A context manager; its methods may be called from several threads.
 
     `costs`: of every stage by batch size, from a profile. `room`: samples that may wait or run at once; a request for
     which there is none is refused with a FullError, and may be offered again. `workers`: engines that run at the same
-    time. `thresholds`: as of `Chain.run`.
+    time. `thresholds`: as of `Chain.run`. `trace` is told of every request, batch and run of an engine.
+
+    A request whose tensors have another size than those of the samples inside, or other values for the whole batch, is
+    answered by itself, taking turns with the others; so is every request where the chain hands on a tensor without a
+    batch that is not always the same: `note` then says which.
+
+    Python works by batch and by request, not by sample. Samples are copied into pools made once, and out of them into
+    memory that a worker uses again; new in every batch are what the engines give, indices, and the answers, which
+    belong to whoever asked. While an engine runs, and while rows are copied, no lock is held.
     """
 
     def __init__(
-        self, chain: Chain, costs: Costs, room: int = 256, workers: int = 1, thresholds: Thresholds = None
+        self,
+        chain: Chain,
+        costs: Costs,
+        room: int = 256,
+        workers: int = 1,
+        thresholds: Thresholds = None,
+        trace: Tracer | None = None,
     ) -> None:
-        self._chain, self._costs = chain, costs
+        self._chain, self._costs, self._trace = chain, costs, trace or UNTRACED
         self._pools = [Pool(entry.contract.inputs, room) for entry in chain.manifest.segments]
         self._thresholds = (*resolve(thresholds, chain.exits, chain.plan), ALWAYS)
+        self._bound_whole = chain.device == "cpu"
+        """Engines read the pool where it is; others get the rows that they are to run, and no more."""
         self._scheduler = Scheduler(costs, room)
+        self._alone: deque[_Alone] = deque()
+        self._alone_is_next = False
         self._requests: dict[int, _Request] = {}
         self._of_slot = np.zeros(room, np.int64)
         self._row_of_slot = np.zeros(room, np.int64)
         self._count = 0
         self._closing = False
         self._changed = threading.Condition()
+        self._delivering = threading.Lock()
+        name = unpoolable(chain)
+        self._never_together = name is not None
+        self.note = (
+            None
+            if name is None
+            else (
+                f"{name} has no batch and is not the same for every batch: each request runs by itself, and survivors of "
+                "several are not joined"
+            )
+        )
         self._workers = [threading.Thread(target=self._work, name=f"etbac-{n}", daemon=True) for n in range(workers)]
         for worker in self._workers:
             worker.start()
@@ -62,29 +112,32 @@ class Rebatcher:
     def submit(self, inputs: Mapping[str, Any], timeout: float | None = None) -> Future[Result]:
         """Answer these rows; `timeout`: in how many seconds the answer is due, which says who goes first.
 
-        The future's `cancel` works until the answer is there. Raises InputError as `Chain.run`, and UsageError for
-        samples that cannot run together with those before.
+        The future's `cancel` works until the answer is there. Raises InputError as `Chain.run`, FullError where there
+        is no room now, and EtbacError once it is closed.
         """
+        began = self._trace.now()
         batch = checking.check(self._chain.manifest.inputs, inputs)
-        first = self._chain.stages[0]
-        now = time.monotonic()
-        due = now + (PATIENCE * self._costs.rest[0] if timeout is None else timeout)
-        future: Future[Result] = Future()
+        arrays = [batch.arrays[name] for name in self._chain.stages[0].inputs]
+        due = time.monotonic() + (self._costs.patience if timeout is None else timeout)
+        request, number = self._take_in(batch.rows, arrays)
+        try:
+            apart = self._never_together or self._pools[0].put(request.slots, arrays) is not None
+            own = {name: array.copy() for name, array in batch.arrays.items()} if apart else {}
+        except BaseException:
+            with self._changed:
+                del self._requests[number]
+                self._scheduler.release(request.slots)
+            raise
+        self._trace.request(number, batch.rows)
         with self._changed:
-            if self._closing:
-                raise EtbacError("the rebatcher is closed; no request is taken in any more")
-            slots = self._scheduler.offer(batch.rows, due)
-            number, self._count = self._count, self._count + 1
-            self._of_slot[slots], self._row_of_slot[slots] = number, np.arange(batch.rows)
-            try:
-                self._pools[0].put(slots, [batch.arrays[name] for name in first.inputs])
-            except EtbacError:
-                self._scheduler.drop(slots)
-                raise
-            self._requests[number] = _Request(future, Answers(batch.rows, self._chain.ids), slots)
+            if apart:
+                self._alone.append(_Alone(number, Batch(own, batch.rows), request.slots))
+            else:
+                self._scheduler.enter(request.slots, due)
             self._changed.notify()
-        future.add_done_callback(lambda done: self._forget(number) if done.cancelled() else None)
-        return future
+        request.future.add_done_callback(lambda done: self._cancelled(number) if done.cancelled() else None)
+        self._trace.host("take in", began)
+        return request.future
 
     async def answer(self, inputs: Mapping[str, Any], timeout: float | None = None) -> Result:
         """As `submit`, for asyncio: a task that is cancelled takes its samples out of the chain."""
@@ -106,90 +159,176 @@ class Rebatcher:
     ) -> None:
         self.close()
 
+    def _take_in(self, rows: int, arrays: Sequence[Any]) -> tuple[_Request, int]:
+        with self._changed:
+            if self._closing:
+                raise EtbacError("the rebatcher is closed; no request is taken in any more")
+            slots = self._scheduler.reserve(rows)
+            if self._scheduler.inside == rows and self._pools[0].differing(arrays) is not None:
+                for pool in self._pools:
+                    pool.clear()
+            number, self._count = self._count, self._count + 1
+            self._of_slot[slots], self._row_of_slot[slots] = number, np.arange(rows)
+            request = _Request(Future(), Answers(rows, self._chain.ids), slots)
+            self._requests[number] = request
+        return request, number
+
     def _work(self) -> None:
+        scratch = Scratch()
         while (run := self._next()) is not None:
+            began = self._trace.now()
+            if isinstance(run, _Alone):
+                self._run_alone(run)
+                self._trace.batch(began, run.batch.rows)
+                continue
             try:
-                leaving, answers = self._run(run)
+                left = self._run(run, scratch)
             except Exception as error:
                 self._failed(run, error)
             else:
-                self._done(run, leaving, answers)
+                self._done(run, left)
+            self._trace.batch(began, len(run.slots))
 
-    def _next(self) -> Run | None:
+    def _next(self) -> Run | _Alone | None:
         with self._changed:
             while True:
-                run = self._scheduler.take(time.monotonic())
+                run = self._choose()
                 if run is not None:
+                    self._trace.waiting(self._scheduler.waiting, self._chain.ids)
                     return run
                 if self._closing and self._scheduler.inside == 0:
                     self._changed.notify_all()
                     return None
                 self._changed.wait()
 
-    def _run(self, run: Run) -> tuple[Mask, Outputs | None]:
-        """Run an engine, and keep the survivors' boundary: who leaves, and with which answers (None: nobody)."""
-        stage, pool, threshold = self._chain.stages[run.stage], self._pools[run.stage], self._thresholds[run.stage]
-        first = run.stage == 0
-        keep = stage.padded(np.arange(len(run.slots)) if first else run.slots)
-        carried = pool.take(run.slots) if first else pool.tensors
+    def _choose(self) -> Run | _Alone | None:
+        """Under the lock: those that run alone and those that run together take turns."""
+        run = None if self._alone and self._alone_is_next else self._scheduler.take(time.monotonic())
+        self._alone_is_next = run is not None
+        return run if run is not None or not self._alone else self._alone.popleft()
+
+    def _run(self, run: Run, scratch: Scratch) -> list[_Left]:
+        """Run an engine, and keep the survivors' boundary: who of the batch leaves, and with which answers.
+
+        Survivors that cannot stand beside those before the next stage go on to the end by themselves.
+        """
+        trace, place, size = self._trace, run.stage, len(run.slots)
+        stage, pool, threshold = self._chain.stages[place], self._pools[place], self._thresholds[place]
+        began, everybody, compact = trace.now(), np.arange(size), place == 0 or not self._bound_whole
+        carried = pool.take(run.slots, scratch) if compact else pool.tensors
+        keep = stage.padded(everybody if compact else run.slots)
+        if compact:
+            trace.host("gather", began)
+        began = trace.now()
         if threshold == NEVER:
-            self._pools[run.stage + 1].put(run.slots, stage.pass_on(carried, keep), np.arange(len(run.slots)))
-            return np.zeros(len(run.slots), bool), None
-        answers = stage.run(carried, keep, threshold).first(len(run.slots))
-        leaving = answers.exit_mask()
-        staying = np.flatnonzero(~leaving)
+            boundary, leaving, staying = stage.pass_on(carried, keep), NOBODY, everybody
+            left: list[_Left] = []
+            self._tell(began, run, len(keep), leaving)
+        else:
+            answers = stage.run(carried, keep, threshold).first(size)
+            mask = answers.exit_mask()
+            boundary, leaving, staying = answers.boundary, np.flatnonzero(mask), np.flatnonzero(~mask)
+            self._tell(began, run, len(keep), leaving)
+            left = [_Left(place, leaving, leaving, answers.predictions(), answers.confidence())] if len(leaving) else []
         if len(staying):
-            self._pools[run.stage + 1].put(run.slots[staying], answers.boundary, staying)
-        return leaving, answers
+            began = trace.now()
+            rows = None if len(staying) == size == len(keep) else staying
+            differing = self._pools[place + 1].put(run.slots[staying], boundary, rows, scratch)
+            trace.host("keep", began)
+            if differing is not None:
+                left += self._to_the_end(place + 1, boundary, staying)
+        return left
 
-    def _done(self, run: Run, leaving: Mask, answers: Outputs | None) -> None:
-        finished: list[_Request] = []
+    def _to_the_end(self, place: int, boundary: Sequence[Tensor], staying: Slots) -> Iterator[_Left]:
+        chain = self._chain
+        ahead = walk(chain.stages, place, staying, boundary, staying, self._thresholds, None, chain.ids, self._trace)
+        return (_Left(one.place, one.rows, np.arange(len(one.rows)), one.predictions, one.confidence) for one in ahead)
+
+    def _tell(self, began: int, run: Run, rows: int, leaving: Slots) -> None:
+        if self._trace.on:
+            who = np.stack([self._of_slot[run.slots], self._row_of_slot[run.slots]], axis=1)
+            self._trace.engine(began, run.stage, self._chain.ids[run.stage], rows, who, leaving)
+
+    def _done(self, run: Run, left: Sequence[_Left]) -> None:
+        began = self._trace.now()
+        leaving = np.zeros(len(run.slots), bool)
+        for some in left:
+            leaving[some.rows] = True
+        numbers, rows = self._of_slot[run.slots], self._row_of_slot[run.slots]  # before the slots are others'
         with self._changed:
-            answered = np.flatnonzero(self._scheduler.done(run, leaving))
-            if len(answered) and answers is not None:
-                finished = self._deliver(run, answered, answers)
+            answered = self._scheduler.done(run, leaving)
             self._changed.notify_all()
-        for request in finished:
-            if request.future.set_running_or_notify_cancel():
-                request.future.set_result(request.answers.result(self._chain.fields))
+        for some in left:
+            self._deliver(some, some.rows[answered[some.rows]], some.at[answered[some.rows]], numbers, rows)
+        self._trace.host("answers", began)
 
-    def _deliver(self, run: Run, answered: Slots, answers: Outputs) -> list[_Request]:
-        """Put the answers where they belong; the requests that have all of theirs."""
-        predictions, confidence = answers.predictions(), answers.confidence()
-        numbers = self._of_slot[run.slots[answered]]
-        finished = []
-        for number in np.unique(numbers).tolist():
-            places = answered[numbers == number]
-            places = places[np.argsort(self._row_of_slot[run.slots[places]])]
-            rows = self._row_of_slot[run.slots[places]]
-            request = self._requests[number]
-            request.answers.put(
-                Leaving(run.stage, rows, [tensor[places] for tensor in predictions], confidence[places])
+    def _deliver(self, left: _Left, mine: Slots, at: Slots, numbers: Slots, rows: Slots) -> None:
+        """Put answers where they belong. `mine`: rows of the batch that somebody waits for, `at` their answers; whose
+        the batch's rows are, and which of theirs."""
+        order = np.lexsort((rows[mine], numbers[mine]))
+        mine, at = mine[order], at[order]
+        owners = numbers[mine]
+        starts = np.flatnonzero(np.diff(owners, prepend=-1)).tolist()
+        for start, end in zip(starts, [*starts[1:], len(mine)], strict=True):
+            own = at[start:end]
+            predictions = [tensor[own] for tensor in left.predictions]
+            self._answer(
+                int(owners[start]), Leaving(left.place, rows[mine[start:end]], predictions, left.confidence[own])
             )
-            if request.answers.complete:
-                finished.append(self._requests.pop(number))
-        return finished
+
+    def _answer(self, number: int, left: Leaving) -> None:
+        """Some of a request's answers; with the last of them it has its result."""
+        with self._delivering:
+            request = self._requests.get(number)
+            if request is None:  # cancelled
+                return
+            request.answers.put(left)
+            if not request.answers.complete:
+                return
+        self._requests.pop(number, None)
+        if request.future.set_running_or_notify_cancel():
+            self._trace.answered(number, "answered")
+            request.future.set_result(request.answers.result(self._chain.fields))
+
+    def _run_alone(self, alone: _Alone) -> None:
+        try:
+            for left in self._chain.leaving(alone.batch, self._thresholds, trace=self._trace):
+                self._answer(alone.number, left)
+        except Exception as error:
+            self._fail([alone.number], error)
+        with self._changed:
+            self._scheduler.release(alone.slots)
+            self._changed.notify_all()
 
     def _failed(self, run: Run, error: Exception) -> None:
         """Every request that has a sample in the run gets the error; its other samples are forgotten."""
+        numbers = np.unique(self._of_slot[run.slots]).tolist()
         with self._changed:
-            answered = self._scheduler.done(run, np.ones(len(run.slots), bool))
-            numbers = set(self._of_slot[run.slots[answered]].tolist())
-            requests = [self._requests[number] for number in numbers]
-            for number in numbers:
-                self._drop(number)
+            self._scheduler.done(run, np.ones(len(run.slots), bool))
             self._changed.notify_all()
-        for request in requests:
-            if request.future.set_running_or_notify_cancel():
+        self._fail(numbers, error)
+
+    def _cancelled(self, number: int) -> None:
+        if self._forget(number) is not None:
+            self._trace.answered(number, "cancelled")
+
+    def _fail(self, numbers: Sequence[int], error: Exception) -> None:
+        for number in numbers:
+            request = self._forget(number)
+            if request is not None and request.future.set_running_or_notify_cancel():
+                self._trace.answered(number, "failed")
                 request.future.set_exception(error)
 
-    def _forget(self, number: int) -> None:
+    def _forget(self, number: int) -> _Request | None:
+        """Take a request's samples out, those that are still inside; None where it was answered, or forgotten before."""
         with self._changed:
-            self._drop(number)
-            self._changed.notify_all()
-
-    def _drop(self, number: int) -> None:
-        """Under the lock: take a request's samples out, those that are still inside."""
-        request = self._requests.pop(number, None)
-        if request is not None:
+            request = self._requests.pop(number, None)
+            if request is None:
+                return None
+            waiting = next((each for each in self._alone if each.number == number), None)
+            if waiting is not None:
+                self._alone.remove(waiting)
+                self._scheduler.release(waiting.slots)
             self._scheduler.drop(request.slots[self._of_slot[request.slots] == number])
+            self._changed.notify_all()
+            return request

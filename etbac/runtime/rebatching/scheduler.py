@@ -16,9 +16,12 @@ from etbac.errors import EtbacError, UsageError
 
 Slots = npt.NDArray[np.int64]
 Mask = npt.NDArray[np.bool_]
+Floats = npt.NDArray[np.float64]
 
 WORTH = 1.1
 """A batch is full where a larger one would need no less than 1 ÷ this of its time for a sample."""
+PATIENCE = 4.0
+"""A request without a deadline is due in this many times what a sample needs to the end of the chain."""
 
 
 class FullError(EtbacError):
@@ -27,9 +30,11 @@ class FullError(EtbacError):
 
 @dataclass(frozen=True)
 class Costs:
-    """`seconds` [stages, max_batch]: what a stage takes for 1, 2, … samples."""
+    """`seconds` [stages, max_batch]: what a stage takes for 1, 2, … samples. `runs` [stages, max_batch, n], if they are
+    known: single runs ÷ that."""
 
-    seconds: npt.NDArray[np.float64]
+    seconds: Floats
+    runs: Floats | None = None
 
     @property
     def stages(self) -> int:
@@ -46,10 +51,21 @@ class Costs:
         return tuple(int(np.argmax(row <= WORTH * row.min())) + 1 for row in of_one)
 
     @cached_property
+    def of_one(self) -> tuple[float, ...]:
+        """Seconds of each stage for a sample alone."""
+        return tuple(self.seconds[:, 0].tolist())
+
+    @cached_property
     def rest(self) -> tuple[float, ...]:
-        """Seconds from each stage to the end, with full batches, after waiting for another run to end."""
+        """Seconds from each stage to the end, for a sample alone."""
+        return tuple(np.cumsum(self.seconds[::-1, 0])[::-1].tolist())
+
+    @cached_property
+    def patience(self) -> float:
+        """In how many seconds a sample without a deadline is due: full batches all the way, after waiting for another
+        run to end, `PATIENCE` times."""
         of_full = [float(row[size - 1]) for row, size in zip(self.seconds, self.full, strict=True)]
-        return tuple(max(of_full) + sum(of_full[stage:]) for stage in range(self.stages))
+        return PATIENCE * (max(of_full) + sum(of_full))
 
 
 @dataclass(frozen=True, eq=False)
@@ -63,15 +79,16 @@ class Run:
 class Scheduler:
     """A queue for each stage, in the order in which samples came.
 
-    An idle worker is never kept waiting: it gets the stage whose most pressing sample has to start now if it is to be
-    in time; else the deepest stage with a full batch; else the first stage at which anybody waits. Survivors of several
-    batches so wait for each other as long as there is other work, and no longer than their time allows.
+    An idle worker is never kept waiting. It gets the deepest stage at which a sample must start now if it is to reach
+    the end in time; else the deepest with a full batch, while survivors wait for each other; else the deepest at which
+    anybody waits. Who would be late even at the next exit goes after all others, since nothing is lost by it any more;
+    but not for ever: once late by the patience that a request has without a deadline, it presses again.
     `room`: slots, for samples that wait or run.
     """
 
     def __init__(self, costs: Costs, room: int) -> None:
         self.costs, self.room = costs, room
-        self._free: Slots = np.arange(room)
+        self._stack, self._left = np.arange(room)[::-1].copy(), room
         self._queues: list[Slots] = [np.arange(0) for _ in range(costs.stages)]
         self._came = np.zeros(room, np.int64)
         self._due = np.zeros(room)
@@ -81,8 +98,8 @@ class Scheduler:
 
     @property
     def inside(self) -> int:
-        """Samples that wait or run."""
-        return self.room - len(self._free)
+        """Samples that have a slot: that wait, run, or are about to enter."""
+        return self.room - self._left
 
     @property
     def waiting(self) -> list[int]:
@@ -91,28 +108,44 @@ class Scheduler:
 
     def offer(self, count: int, due: float) -> Slots:
         """Take so many samples in, all or none: their slots. FullError where there is no room."""
+        slots = self.reserve(count)
+        self.enter(slots, due)
+        return slots
+
+    def reserve(self, count: int) -> Slots:
+        """Slots for so many samples, which `enter` or `release` later."""
         if count > self.room:
             raise UsageError(f"a request of {count} samples is larger than the room for {self.room}; allow more")
-        if count > len(self._free):
+        if count > self._left:
             raise FullError(
                 f"{count} more samples were offered, and {self.inside} of the {self.room} that may be in the chain "
                 "are; offer them again when answers have come, or allow more"
             )
-        slots, self._free = self._free[:count], self._free[count:]
+        self._left -= count
+        return self._stack[self._left : self._left + count].copy()
+
+    def enter(self, slots: Slots, due: float) -> None:
+        """Samples with these slots wait before the first stage."""
         self._due[slots] = due
         self._came[slots] = self._count
         self._count += 1
         self._queues[0] = np.concatenate([self._queues[0], slots])
-        return slots
+
+    def release(self, slots: Slots) -> None:
+        """Slots that neither wait nor run are free again."""
+        self._stack[self._left : self._left + len(slots)] = slots
+        self._left += len(slots)
 
     def take(self, now: float) -> Run | None:
         """What an idle worker is to run; None where nobody waits."""
-        stage = self._choose(now)
-        if stage is None:
+        chosen = self._choose(now)
+        if chosen is None:
             return None
+        stage, going = chosen
         queue, most = self._queues[stage], self.costs.max_batch
-        run = Run(stage, np.sort(queue[:most]))
-        self._queues[stage] = queue[most:]
+        places = np.flatnonzero(going)[:most]
+        run = Run(stage, np.sort(queue[places]))
+        self._queues[stage] = np.delete(queue, places)
         self._running.append(run)
         return run
 
@@ -123,7 +156,7 @@ class Scheduler:
         dropped = self._dropped[run.slots]
         gone = leaving | dropped
         self._dropped[run.slots] = False
-        self._free = np.concatenate([self._free, run.slots[gone]])
+        self.release(run.slots[gone])
         if not gone.all():
             self._wait(run.stage + 1, run.slots[~gone])
         return leaving & ~dropped
@@ -133,20 +166,28 @@ class Scheduler:
         for stage, queue in enumerate(self._queues):
             going = np.isin(queue, slots)
             self._queues[stage] = queue[~going]
-            self._free = np.concatenate([self._free, queue[going]])
+            self.release(queue[going])
         for run in self._running:
             self._dropped[run.slots[np.isin(run.slots, slots)]] = True
 
-    def _choose(self, now: float) -> int | None:
-        stages = [stage for stage, queue in enumerate(self._queues) if len(queue)]
-        if not stages:
-            return None
-        starts = {stage: self._due[self._queues[stage]].min() - self.costs.rest[stage] for stage in stages}
-        pressing = [stage for stage in stages if starts[stage] <= now]
-        if pressing:
-            return min(pressing, key=starts.__getitem__)
-        full = [stage for stage in stages if len(self._queues[stage]) >= self.costs.full[stage]]
-        return full[-1] if full else stages[0]
+    def _choose(self, now: float) -> tuple[int, Mask] | None:
+        """The stage, and which of its queue may go."""
+        full = deepest = late = None
+        for stage in reversed(range(self.costs.stages)):
+            if not len(self._queues[stage]):
+                continue
+            due = self._due[self._queues[stage]]
+            in_time = (due >= now + self.costs.of_one[stage]) | (due <= now - self.costs.patience)
+            count = np.count_nonzero(in_time)
+            if count == 0:
+                late = late or (stage, ~in_time)
+                continue
+            if due.min(where=in_time, initial=np.inf) <= now + self.costs.rest[stage]:
+                return stage, in_time
+            if full is None and count >= self.costs.full[stage]:
+                full = stage, in_time
+            deepest = deepest or (stage, in_time)
+        return full or deepest or late
 
     def _wait(self, stage: int, slots: Slots) -> None:
         """Runs of one stage may end in another order than they began: who came first stands first."""
