@@ -26,7 +26,6 @@ from etbac.runtime.selection import Selection, select
 from etbac.runtime.stage import Stage
 from etbac.runtime.trace import UNTRACED, Tracer, Untraced
 
-
 NOBODY = np.arange(0)
 
 
@@ -225,7 +224,7 @@ def walk(
     ids: Sequence[int],
     trace: Untraced,
 ) -> Iterator[Leaving]:
-    """Take one batch through the stages from the `first` on, giving those that leave at each, in the order of the chain.
+    """Take one batch through the stages from the `first` on, giving those that leave at each, in order.
 
     `rows`: what the samples are called; `keep`: where they are in `carried`, the boundary before that stage.
     """

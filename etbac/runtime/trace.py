@@ -93,9 +93,8 @@ class Tracer(Untraced):
     def engine(self, began: int, stage: int, exit_id: int, run: int, rows: Array, leaving: Rows) -> None:
         """A run of the engine of that place for `run` rows. `rows`: whose they are, `[n]` or `[n, …]`; the rows beyond
         n are fillers. `leaving`: which of the n leave."""
-        name = "full model" if exit_id == FULL_MODEL_ID else f"exit {exit_id}"
         details = {"stage": stage, "exit_id": exit_id, "rows": run, "padded": run - len(rows)}
-        self._add(ENGINE, name, began, {**details, "left": len(leaving), "who_left": rows[leaving]})
+        self._add(ENGINE, _name(exit_id), began, {**details, "left": len(leaving), "who_left": rows[leaving]})
 
     def request(self, number: int, rows: int) -> None:
         """A request was taken in."""
@@ -109,9 +108,7 @@ class Tracer(Untraced):
 
     def waiting(self, counts: Sequence[int], ids: Sequence[int]) -> None:
         """How many samples wait before each stage now."""
-        args = {
-            f"stage {place} (exit {exit_id})": n for place, (exit_id, n) in enumerate(zip(ids, counts, strict=True))
-        }
+        args = {f"before {_name(exit_id)}": count for exit_id, count in zip(ids, counts, strict=True)}
         self._points.append((self.now(), {"ph": "C", "cat": WAITING, "name": WAITING, "args": args}))
 
     @property
@@ -167,3 +164,7 @@ class Tracer(Untraced):
 
     def _since(self, when: int) -> float:
         return (when - self._began) / 1e3
+
+
+def _name(exit_id: int) -> str:
+    return "full model" if exit_id == FULL_MODEL_ID else f"exit {exit_id}"

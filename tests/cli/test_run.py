@@ -315,3 +315,22 @@ print(sorted({{"torch", "onnx", "onnx_ir", "onnxscript", "scipy", "etbac.passes"
 """
     ran = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert ran.stdout.splitlines()[-1] == "[]"
+
+
+def test_a_trace_is_written_beside_the_answers(engines: Path, tmp_path: Path) -> None:
+    trace = tmp_path / "trace.json"
+    found = answers(engines, "--threshold", "0.6", "--batch-size", "5", "--trace", trace)
+    events = json.loads(trace.read_text())["traceEvents"]
+    batches = [event["args"]["rows"] for event in events if event.get("cat") == "batch"]
+    assert batches == [5, 5, 5, 1]
+    left = {entry["exit_id"]: entry["samples"] for entry in found["exits"]}
+    for exit_id, samples in left.items():
+        runs = [event["args"] for event in events if event.get("cat") == "engine"]
+        assert sum(run["left"] for run in runs if run["exit_id"] == exit_id) == samples
+
+
+def test_a_trace_without_a_folder_is_refused_before_anything_runs(engines: Path, tmp_path: Path) -> None:
+    result = run(engines, "--trace", tmp_path / "nowhere" / "trace.json")
+    assert result.exit_code == 2
+    assert "--trace" in result.stderr
+    assert "there is no folder" in result.stderr

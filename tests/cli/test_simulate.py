@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 from pathlib import Path
 from typing import Any
 
@@ -52,6 +53,27 @@ def test_a_trace_is_read(engines: Path, tmp_path: Path) -> None:
     found = json.loads(ask(engines, "--trace", str(trace), "--within", "1000", "--json").stdout)
     assert found["rows"]["chain"]["in_time"] == 1
     assert found["offered"] == 3
+
+
+def test_a_profile_from_a_file_says_the_same_as_the_directorys_own(engines: Path, tmp_path: Path) -> None:
+    (own,) = (engines / "profiles").glob("*.json")
+    elsewhere = shutil.copy(own, tmp_path / "profile.json")
+    asked = ("--rate", "900", "--within", "20", "--json")
+    ours, theirs = ask(engines, *asked), ask(engines, "--profile", str(elsewhere), *asked)
+    assert theirs.exit_code == 0, theirs.output
+    assert json.loads(ours.stdout) == json.loads(theirs.stdout)
+
+
+def test_a_profile_of_another_chain_or_none_is_refused(engines: Path, tmp_path: Path) -> None:
+    (own,) = (engines / "profiles").glob("*.json")
+    other = json.loads(own.read_text())
+    other["engines"][0]["exit_id"] = 99
+    for content, what in ((json.dumps(other), "is of a chain with the stages"), ("{}", "is no profile")):
+        path = tmp_path / "profile.json"
+        path.write_text(content)
+        done = ask(engines, "--profile", str(path), "--rate", "5")
+        assert done.exit_code in (1, 2)
+        assert what in done.stderr
 
 
 @pytest.mark.parametrize("content", ["", "one\n", "2\n1\n", "nan\n"])

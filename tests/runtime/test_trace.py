@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import json
 from collections import Counter
 from pathlib import Path
@@ -87,7 +88,7 @@ def test_a_batchs_trace(chain: Chain, tmp_path: Path, rows: int) -> None:
     (batch,) = (event for event in events if event.get("cat") == "batch")
     assert batch["args"] == {"batch": 1, "rows": rows}
     assert sum(run["rows"] - run["padded"] for run in engines if run["stage"] == 0) == rows
-    for before, after in zip(engines, engines[1:], strict=False):
+    for before, after in itertools.pairwise(engines):
         if after["stage"]:
             assert after["rows"] - after["padded"] == before["rows"] - before["padded"] - before["left"]
 

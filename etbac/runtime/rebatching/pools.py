@@ -73,9 +73,8 @@ class Pool:
         for spec, kept, array in zip(self._specs, self.tensors, arrays, strict=False):
             if not _fits(spec, kept, array):
                 ours, theirs = _shown(spec, array), _shown(spec, kept)
-                return (
-                    f"{spec.name} is {ours}, and {f'{theirs} with other values' if ours == theirs else theirs} before"
-                )
+                other = f"{theirs} with other values" if ours == theirs else theirs
+                return f"{spec.name} is {ours}, and was {other}"
         return None
 
     def clear(self) -> None:

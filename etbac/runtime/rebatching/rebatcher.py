@@ -97,14 +97,12 @@ class Rebatcher:
         self._delivering = threading.Lock()
         name = unpoolable(chain)
         self._never_together = name is not None
-        self.note = (
-            None
-            if name is None
-            else (
-                f"{name} has no batch and is not the same for every batch: each request runs by itself, and survivors of "
-                "several are not joined"
+        self.note: str | None = None
+        if self._never_together:
+            self.note = (
+                f"{name} has no batch and is not the same for every batch: each request runs by itself, and survivors "
+                "of several are not joined"
             )
-        )
         self._workers = [threading.Thread(target=self._work, name=f"etbac-{n}", daemon=True) for n in range(workers)]
         for worker in self._workers:
             worker.start()
@@ -320,7 +318,7 @@ class Rebatcher:
                 request.future.set_exception(error)
 
     def _forget(self, number: int) -> _Request | None:
-        """Take a request's samples out, those that are still inside; None where it was answered, or forgotten before."""
+        """Take a request's samples out, those still inside; None where it is not known any more."""
         with self._changed:
             request = self._requests.pop(number, None)
             if request is None:

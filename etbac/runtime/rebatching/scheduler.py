@@ -122,7 +122,8 @@ class Scheduler:
                 "are; offer them again when answers have come, or allow more"
             )
         self._left -= count
-        return self._stack[self._left : self._left + count].copy()
+        slots: Slots = self._stack[self._left : self._left + count].copy()
+        return slots
 
     def enter(self, slots: Slots, due: float) -> None:
         """Samples with these slots wait before the first stage."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import threading
+import tracemalloc
 from collections.abc import Callable
 from concurrent.futures import Future
 from pathlib import Path
@@ -165,3 +166,61 @@ def test_inputs_that_the_model_does_not_take_are_refused_and_take_no_room(chain:
         with pytest.raises(InputError):
             together.submit({"x": np.zeros((2, 6), np.float32)})
         assert together._scheduler.inside == 0
+
+
+def test_two_workers_run_engines_of_two_stages_at_the_same_time(engines: Path) -> None:
+    """Each of the first runs of the first two stages waits until the other has begun."""
+    with etbac.load(engines) as chain, Rebatcher(chain, COSTS, 64, 2, "off") as together:
+        met, waited = threading.Barrier(2), set[int]()
+
+        def meeting(place: int, run: Callable[..., Any]) -> Callable[..., Any]:
+            def meet(*arguments: Any) -> Any:
+                if place not in waited:
+                    waited.add(place)
+                    met.wait(20)
+                return run(*arguments)
+
+            return meet
+
+        first = together.submit(make_inputs(2, 0))
+        same(first.result(20), chain.run(make_inputs(2, 0), "off"))
+        for place in (0, 1):
+            stage = chain.stages[place]
+            stage.pass_on = meeting(place, stage.pass_on)  # type: ignore[method-assign]
+        waited.add(0)
+        survivor = together.submit(make_inputs(2, 1))
+        while 1 not in waited:
+            pass
+        waited.discard(0)
+        newcomer = together.submit(make_inputs(3, 2))
+        same(survivor.result(20), chain.run(make_inputs(2, 1), "off"))
+        same(newcomer.result(20), chain.run(make_inputs(3, 2), "off"))
+
+
+def test_engines_that_do_not_read_the_pool_get_their_rows_alone(engines: Path) -> None:
+    requests = [make_inputs(rows, rows) for rows in (1, 5, 12)]
+    with etbac.load(engines) as chain, Rebatcher(chain, COSTS, 64, 1, 0.7) as together:
+        together._bound_whole = False
+        futures = [together.submit(inputs) for inputs in requests]
+        for inputs, future in zip(requests, futures, strict=True):
+            same(future.result(20), chain.run(inputs, 0.7))
+
+
+def test_memory_does_not_grow_with_the_batches_that_were_answered(chain: Chain) -> None:
+    requests = [make_inputs(rows, rows) for rows in (1, 5, 12, 3)]
+    with Rebatcher(chain, COSTS, 64, 2, 0.7) as together:
+
+        def answer_all(times: int) -> None:
+            for _ in range(times):
+                for future in [together.submit(inputs) for inputs in requests]:
+                    future.result(20)
+
+        answer_all(10)
+        tracemalloc.start()
+        answer_all(10)
+        before, _ = tracemalloc.get_traced_memory()
+        answer_all(100)
+        after, _ = tracemalloc.get_traced_memory()
+        tracemalloc.stop()
+    assert after - before < 20_000, "400 requests later"
+    assert not together._requests

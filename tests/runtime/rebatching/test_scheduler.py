@@ -243,8 +243,8 @@ def test_where_there_is_no_room_all_of_a_request_is_refused() -> None:
 @settings(max_examples=50, deadline=None)
 @given(seed=st.integers(0, 2**32), share=st.floats(0.0, 1.0), workers=st.integers(1, 2))
 def test_under_arrivals_without_end_nobody_waits_long_beyond_its_time(seed: int, share: float, workers: int) -> None:
-    """At half of what the chain can do, with twice the time that full batches need, nobody is late by more than one turn
-    of every stage beyond what puts the late last."""
+    """At half of what the chain can do, with twice the time that full batches need, nobody is late by more than one
+    turn of every stage beyond what puts the late last."""
     random = np.random.default_rng(seed)
     prices = costs(3, 4)
     whole = sum(row[-1] for row in prices.seconds)
