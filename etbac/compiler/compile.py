@@ -178,12 +178,17 @@ def whole_model(exit_model: ExitModel, options: CompileOptions) -> ir.Model:
     It takes all of the model's inputs, also those that nothing reads.
     """
     inputs = [value for value in exit_model.model.graph.inputs if value.name in exit_model.batch_axes]
-    (whole,) = split_at_exits(model_passes(exit_model, PassOptions(exits=(), hook=options.hook)), options.max_batch)
-    model: ir.Model = segment_passes(whole, options.hook).model
+    model: ir.Model = whole_segment(exit_model, options).model
     read = {value.name for value in model.graph.inputs}
     unread = [value for value in inputs if value.name not in read]
     model.graph.inputs.extend(ir.Value(name=value.name, type=value.type, shape=value.shape) for value in unread)
     return model
+
+
+def whole_segment(exit_model: ExitModel, options: CompileOptions) -> Segment:
+    """The full model as the one segment of a chain without exits, in place; it takes what it reads."""
+    (whole,) = split_at_exits(model_passes(exit_model, PassOptions(exits=(), hook=options.hook)), options.max_batch)
+    return segment_passes(whole, options.hook)
 
 
 def _exit_model(model: str | Path | ExitNetwork | ExitModel, load: LoadOptions) -> ExitModel:

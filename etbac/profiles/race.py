@@ -11,6 +11,7 @@ import numpy.typing as npt
 
 Batch = Mapping[str, npt.NDArray[np.generic]]
 Answer = Callable[[Batch], object]
+Figure = Callable[[npt.NDArray[np.float64]], float]
 FEWEST_FOR_P99 = 2_000
 RESAMPLES = 1_000
 ROWS_OF_A_BLOCK = 25
@@ -33,18 +34,30 @@ class Timings:
         """Mean latency of `name` ÷ mean latency of `base`."""
         return self.mean(name) / self.mean(base)
 
+    def ratio_interval(self, name: str, base: str, block: int = ROWS_OF_A_BLOCK, seed: int = 0) -> tuple[float, float]:
+        """95% bootstrap interval (percentile, paired, in blocks of so many batches) of `ratio`."""
+        low, high = np.quantile(self._resampled(name, base, _mean, block, seed), (0.025, 0.975))
+        return float(low), float(high)
+
     def p99_ratio_bound(self, name: str, base: str, seed: int = 0) -> float:
         """Upper 95% bootstrap bound (percentile, paired, in blocks) of p99(name) ÷ p99(base)."""
+        return float(np.quantile(self._resampled(name, base, _p99, ROWS_OF_A_BLOCK, seed), 0.95))
+
+    def _resampled(self, name: str, base: str, figure: Figure, block: int, seed: int) -> list[float]:
+        """The figure of `name` ÷ that of `base`, of RESAMPLES draws of blocks."""
         rng = np.random.default_rng(seed)
-        ours, theirs = self.seconds[name], self.seconds[base]
-        blocks = len(ours) // ROWS_OF_A_BLOCK
-        ours = ours[: blocks * ROWS_OF_A_BLOCK].reshape(blocks, -1)
-        theirs = theirs[: blocks * ROWS_OF_A_BLOCK].reshape(blocks, -1)
-        ratios = []
-        for _ in range(RESAMPLES):
-            drawn = rng.integers(0, blocks, blocks)
-            ratios.append(np.quantile(ours[drawn], 0.99) / np.quantile(theirs[drawn], 0.99))
-        return float(np.quantile(ratios, 0.95))
+        blocks = len(self.seconds[name]) // block
+        ours, theirs = (self.seconds[each][: blocks * block].reshape(blocks, -1) for each in (name, base))
+        draws = (rng.integers(0, blocks, blocks) for _ in range(RESAMPLES))
+        return [figure(ours[drawn]) / figure(theirs[drawn]) for drawn in draws]
+
+
+def _mean(seconds: npt.NDArray[np.float64]) -> float:
+    return float(seconds.mean())
+
+
+def _p99(seconds: npt.NDArray[np.float64]) -> float:
+    return float(np.quantile(seconds, 0.99))
 
 
 def random_rows(samples: int, batch_size: int, batches: int, seed: int = 0) -> Iterator[npt.NDArray[np.int64]]:

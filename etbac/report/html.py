@@ -22,6 +22,18 @@ def element(tag: str, *content: Any, **attributes: Any) -> Html:
     return Html(f"<{tag}{given}>{''.join(map(text, content))}</{tag}>")
 
 
+def document(title: str, css: str, *content: Any) -> str:
+    """A page that needs no network and no script."""
+    head = element(
+        "head",
+        Html('<meta charset="utf-8"><meta name="viewport" content="width=device-width, initial-scale=1">'),
+        element("title", title),
+        element("style", Html(css)),
+    )
+    body = element("body", element("main", *content))
+    return f"<!DOCTYPE html>\n{element('html', head, body, lang='en')}\n"
+
+
 def section(name: str, title: str, *content: Any) -> Html:
     """A part of the page under a heading; plain strings become paragraphs."""
     return element("section", element("h2", title), *(_block(each) for each in content if each), id=name)

@@ -15,7 +15,7 @@ from etbac.profiles.race import FEWEST_FOR_P99
 from etbac.report.certificate import about as about_certificate
 from etbac.report.certificate import ratio
 from etbac.report.collect import NAMES, Figures, Tested
-from etbac.report.html import Html, bar, element, ms, section, table
+from etbac.report.html import Html, bar, document, element, ms, section, table
 from etbac.report.pictures import samples
 from etbac.report.plots import MOST_CLASSES, inline
 from etbac.report.style import CSS
@@ -29,14 +29,7 @@ NO_PLAN = "There is no plan, so every sample takes the whole chain: run etbac pl
 def page(figures: Figures, plots: Mapping[str, Figure]) -> str:
     """A document that needs no network and no script."""
     title = f"{figures.path.resolve().name}: early-exit report"
-    head = element(
-        "head",
-        Html('<meta charset="utf-8"><meta name="viewport" content="width=device-width, initial-scale=1">'),
-        element("title", title),
-        element("style", Html(CSS)),
-    )
-    body = element("body", element("main", *_sections(figures, plots)))
-    return f"<!DOCTYPE html>\n{element('html', head, body, lang='en')}\n"
+    return document(title, CSS, *_sections(figures, plots))
 
 
 def _sections(figures: Figures, plots: Mapping[str, Figure]) -> Iterator[Html]:
