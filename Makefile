@@ -8,7 +8,7 @@ export ETBAC_STARTED := $(shell date +%s)
 PYTEST := OMP_NUM_THREADS=1 ETBAC_THREADS=1 $(PY) -m pytest
 
 .DELETE_ON_ERROR:
-.PHONY: demo demo-full bench-backends bench-growth bench-plan docs results seed zoo doctor-check test test-long test-mutants lint types clean
+.PHONY: demo demo-full bench bench-backends bench-growth bench-plan docs results seed zoo doctor-check test test-long test-mutants lint types clean
 
 $(READY): constraints.txt pyproject.toml
 	$(PYTHON) -m venv $(VENV)
@@ -28,6 +28,9 @@ demo-full: $(READY)
 
 docs: $(READY)
 	@PYTHONPATH=tests:. $(PY) -m support.pass_pages > docs/passes.md && echo "PASSED make docs"
+
+bench: $(READY)
+	@$(PY) -m benchmarks.bench
 
 bench-backends: $(READY)
 	@$(PY) -m benchmarks.backends

@@ -13,8 +13,10 @@ import torch
 import transformers as tf
 
 from benchmarks import data
+from benchmarks.zoo import package_models
 from benchmarks.zoo.subject import Subject, images, token_ids, with_attached_exits
 from etbac.compiler import CompileOptions, EngineOptions, write_chain
+from etbac.compiler.compile import MAX_BATCH
 from etbac.compiler.engines import build_engines
 from etbac.engine_dir import EngineDir, Writer
 from etbac.frontend.load import load_model
@@ -33,12 +35,12 @@ def resnet50(exits: Sequence[int] = (3, 7, 13), int8: bool = False) -> EngineDir
     """ResNet-50 at 224², random weights."""
     subject = _resnet50()
     engines = EngineOptions(dtype="int8", calibration=subject.samples) if int8 else EngineOptions()
-    return _compiled(f"resnet50-{len(exits)}", subject, exits, engines)
+    return compiled(FOLDER / f"resnet50-{len(exits)}", subject, exits, engines)
 
 
 def resnet50_offline(exits: Sequence[int]) -> EngineDir:
     """The same, optimised offline."""
-    return _compiled(f"resnet50-{len(exits)}-offline", _resnet50(), exits, EngineOptions(offline=True))
+    return compiled(FOLDER / f"resnet50-{len(exits)}-offline", _resnet50(), exits, EngineOptions(offline=True))
 
 
 @functools.cache
@@ -52,7 +54,12 @@ def bert_base() -> EngineDir:
     torch.manual_seed(0)
     model = tf.BertForSequenceClassification(tf.BertConfig())
     subject = with_attached_exits(model, token_ids(30522, 128), at=[3, 6, 9])
-    return _compiled("bert", subject, (3, 6, 9), EngineOptions())
+    return compiled(FOLDER / "bert", subject, (3, 6, 9), EngineOptions())
+
+
+def minilm() -> EngineDir:
+    """MiniLM with its weights at 32 tokens, three exits as they are attached."""
+    return compiled(FOLDER / "minilm", package_models.minilm(), (1, 3, 5), EngineOptions())
 
 
 def demo(int8: bool = False) -> EngineDir:
@@ -64,7 +71,7 @@ def demo(int8: bool = False) -> EngineDir:
     if int8:
         fit = load_set(checkpoint, "fit").inputs
         engines = EngineOptions(dtype="int8", calibration={name: array[:CALIBRATION] for name, array in fit.items()})
-    return _compiled("demo", Subject(load_model(path), samples), (3, 7, 12), engines)
+    return compiled(FOLDER / "demo", Subject(load_model(path), samples), (3, 7, 12), engines)
 
 
 def demo_checkpoint() -> Path:
@@ -78,10 +85,12 @@ def demo_checkpoint() -> Path:
     return OWN_DEMO
 
 
-def _compiled(name: str, subject: Subject, exits: Sequence[int], engines: EngineOptions) -> EngineDir:
+def compiled(
+    path: Path, subject: Subject, exits: Sequence[int], engines: EngineOptions, max_batch: int = MAX_BATCH
+) -> EngineDir:
     """Not verified here: what is measured is compared where it is measured, and at these sizes it takes minutes."""
-    options = CompileOptions(exits=exits, samples=subject.samples, engines=engines)
-    with Writer(FOLDER / name) as writer:
+    options = CompileOptions(exits=exits, samples=subject.samples, engines=engines, max_batch=max_batch)
+    with Writer(path) as writer:
         written = write_chain(writer, subject.exit_model.copy(), subject.samples or {}, options)
         manifest = written.manifest
         if not engines.are_portable:

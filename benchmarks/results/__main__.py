@@ -22,11 +22,10 @@ from benchmarks.results import cutouts, figures, garments, imagenet, sounds, tex
 from benchmarks.results.cost import Cost, measure
 from benchmarks.results.make import PRECISION, made
 from benchmarks.results.page import GOAL, shortfalls, table, write
-from benchmarks.results.row import QUICK
+from benchmarks.results.row import FOLDER, QUICK
 from benchmarks.zoo.packages import install_missing
 from benchmarks.zoo.store import Store, source_hash
 
-FOLDER = Path("results/quick" if QUICK else "results") / "tasks"
 SOURCES = [Path(etbac.__file__).parent, Path(benchmarks.__path__[0], "results")]
 ROWS = (texts.row, sounds.row, garments.row, imagenet.row, cutouts.row, figures.row)
 MANY_GOAL, MANY = 0.60, 2

@@ -11,6 +11,7 @@ import sys
 import tempfile
 import time
 from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -28,17 +29,32 @@ BATCHES, WARM_UP = (100 if QUICK else 2_000), 20
 CHAIN, FULL, CUT = "chain", "full model", "static cut"
 
 
-def made(row: Row, place: Path) -> dict[str, Any]:
-    """The row's figures. What is in `place` is used again: the data and the checkpoint, if they were made as they
-    would be made now."""
-    checkpoint, folder, engines = place / "model.pt", place / "data", place / "engines"
+@dataclass(frozen=True)
+class Trained:
+    """A checkpoint, the folder of its data, the arguments after `etbac train TASK`, and how long that took."""
+
+    checkpoint: Path
+    folder: Path
+    learn: Sequence[str]
+    seconds: float
+
+
+def trained(row: Row, place: Path) -> Trained:
+    """What is in `place` is used again: the data and the checkpoint, if they were made as they would be made now."""
+    checkpoint, folder = place / "model.pt", place / "data"
     learn = [*row.train, *(row.quick if QUICK else row.whole), "--data", str(folder), "--out", str(checkpoint)]
     record = place / "trained.json"
     asked = [learn, _source(row)]
     if not (record.is_file() and json.loads(record.read_text())["asked"] == asked):
         trained_s = _train(row, learn, place, folder)
         record.write_text(json.dumps({"asked": asked, "seconds": trained_s}))
-    trained_s = json.loads(record.read_text())["seconds"]
+    return Trained(checkpoint, folder, learn, json.loads(record.read_text())["seconds"])
+
+
+def made(row: Row, place: Path) -> dict[str, Any]:
+    """The row's figures."""
+    found, engines = trained(row, place), place / "engines"
+    checkpoint, folder, learn, trained_s = found.checkpoint, found.folder, found.learn, found.seconds
     start = time.monotonic()
     uncertified = ["--uncertified"] if row.uncertified or QUICK else []
     how = ["--precision", PRECISION, *uncertified, *row.optimize]

@@ -9,6 +9,7 @@ from typing import Any
 
 from rich.table import Table
 
+from benchmarks.markdown import table as markdown
 from benchmarks.results.cost import Cost
 from benchmarks.results.make import BATCHES, PRECISION
 from benchmarks.results.row import Row
@@ -55,15 +56,10 @@ def shortfalls(rows: Sequence[Row], results: Sequence[Mapping[str, Any]]) -> lis
 
 def write(rows: Sequence[Row], results: Sequence[Mapping[str, Any]], cost: Cost, minutes: float) -> None:
     """docs/results.md."""
-    lines = [_line(COLUMNS), _line(["---"] * len(COLUMNS))]
-    lines += [_line(cells(row, result)) for row, result in zip(rows, results, strict=True)]
+    lines = markdown(COLUMNS, [cells(row, result) for row, result in zip(rows, results, strict=True)])
     figures = {"batches": f"{BATCHES:,}", "minutes": minutes, **cost.to_json()}
     short = "".join(f"\n- {sentence}" for sentence in shortfalls(rows, results))
-    PAGE.write_text(WORDS.format(table="\n".join(lines), short=short, commands=_commands(results), **figures))
-
-
-def _line(cells: Sequence[str]) -> str:
-    return f"| {' | '.join(cells)} |"
+    PAGE.write_text(WORDS.format(table=lines, short=short, commands=_commands(results), **figures))
 
 
 def _commands(results: Sequence[Mapping[str, Any]]) -> str:

@@ -8,6 +8,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 QUICK = os.environ.get("QUICK", "") not in ("", "0")
+FOLDER = Path("results/quick" if QUICK else "results") / "tasks"
+"""Where each row has a folder of its own."""
 
 
 @dataclass(frozen=True)
