@@ -16,9 +16,11 @@ ANSWER = "prediction"
 def if_graph(exit_model: ExitModel) -> ir.Model:
     """The model of a classifier with gates, in place, with one output `prediction` [B, C].
 
-    before:  stem ─┬─ head 1 ─> exit_1, gate_1.exit_mask      after:  stem ─ head 1 ─ If(all of gate_1.exit_mask)
-                   └─ trunk ──> logits                                 then: exit_1
-                                                                       else: trunk; where(gate_1.exit_mask, exit_1, logits)
+    before:  stem ─┬─ head 1 ─> exit_1, gate_1.exit_mask
+                   └─ trunk ──> logits
+    after:   stem ─ head 1 ─ If(all of gate_1.exit_mask)
+                               then: exit_1
+                               else: trunk; Where(gate_1.exit_mask, exit_1, logits)
 
     and so on inside the `else` for later exits. What was computed before is read from outside; weights stand where they
     are read first, so that they are constants there. Each sample's answer is that of the first exit that was sure.
@@ -82,10 +84,9 @@ class _Branch:
     ) -> ir.Node:
         """With one output: the answer's type and shape, or a helper's of that type."""
         name = f"{self._prefix}.{op_type}" + ("" if dtype is None else f".{dtype.name}")
-        found = self._like if dtype is None else None
-        output = ir.Value(
-            name=name, type=ir.TensorType(dtype) if dtype else found and found.type, shape=found and found.shape
-        )
+        output = ir.Value(name=name, type=self._like.type, shape=self._like.shape)
+        if dtype is not None:
+            output.type, output.shape = ir.TensorType(dtype), None
         return ir.node(op_type, inputs, attributes, outputs=[output], name=name)  # type: ignore[arg-type]
 
 

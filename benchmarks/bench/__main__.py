@@ -27,6 +27,7 @@ from benchmarks.bench.contenders import FULL, OURS, OURS_INT8, Field, field_of
 from benchmarks.bench.judge import judge
 from benchmarks.bench.options import FOLDER, HEADLINE, MINUTES
 from benchmarks.bench.overhead import overhead
+from benchmarks.bench.quoted import EARLYON
 from benchmarks.bench.result import Result
 from benchmarks.bench.subject import Spec, Subject
 from benchmarks.bench.turns import race
@@ -59,7 +60,7 @@ def main() -> int:
     off = {name: kept.get(f"off {name}", partial(chains.against_full, *made)) for name, made in OFF.items()}
     for result in results:
         console.print(page.terminal(result), *page.sentences(result), sep="\n")
-    console.print(page.EARLYON)
+    console.print(EARLYON)
     gates = [gate for result in results for gate in result.gates()]
     gates += [at_most(f"{name}: exits off, difference", row["difference"], 1e-4, ".1e") for name, row in off.items()]
     measures = [measure for name, row in off.items() for measure in chains.measures_of_chain(name, row)]
@@ -135,7 +136,9 @@ def demo_measures(result: Result) -> list[Measure]:
     recipe = trained.demo_recipe().name
     goals = {OURS: DEMO_FULL.cut, OURS_INT8: CUT_IN_INT8}
     return [
-        at_least(f"{DEMO} of {recipe}, {name}: mean latency below the full model's", 1 - figures[name]["ratio"], goal, ".3f")
+        at_least(
+            f"{DEMO} of {recipe}, {name}: mean latency below the full model's", 1 - figures[name]["ratio"], goal, ".3f"
+        )
         for name, goal in goals.items()
         if name in figures
     ]

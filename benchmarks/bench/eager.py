@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import shutil
 from collections.abc import Callable, Mapping
-from contextlib import ExitStack
+from contextlib import ExitStack, suppress
 from typing import Any
 
 import torch
@@ -65,10 +65,8 @@ class Masked:
                     lambda _m, _i, output, spec=spec: self._ask(spec, output, inputs, answers)
                 )
                 stack.callback(hook.remove)
-            try:
+            with suppress(_AllSureError):
                 answers.take(prediction_of(self._network.trunk(**inputs)), None)
-            except _AllSureError:
-                pass
         return answers.given.numpy()
 
     def _ask(self, spec: ExitSpec, output: object, inputs: Mapping[str, Tensor], answers: _Answers) -> None:

@@ -57,6 +57,4 @@ def differing(answers: Mapping[str, Array]) -> dict[str, float]:
         return {}
     ours = answers[OURS]
     limit = APART * np.abs(ours).max()
-    return {
-        name: float((np.abs(answers[name] - ours).max(axis=1) > limit).mean()) for name in ALIKE if name in answers
-    }
+    return {name: float((np.abs(answers[name] - ours).max(axis=1) > limit).mean()) for name in ALIKE if name in answers}

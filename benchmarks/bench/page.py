@@ -25,20 +25,21 @@ FIGURES = ("ratio", "low", "high", "mean_ms", "median_ms", "p90_ms")
 COLUMNS = ("subject", "batch", "contender", *FIGURES, "batches", "accuracy")
 TITLE = "Against every alternative"
 METHOD = (
-    "Everybody answers the same batches, of random composition, in one process, with as many threads, in fp32 where the "
-    "row says nothing else. A round gives each contender its turn, in an order drawn anew: four batches, after one that "
-    "does not count (threads of the library before still spin, and caches are cold); one batch where the full model takes "
-    "more than 0.1 s. A cell holds the mean latency ÷ the full model's on ONNX Runtime, with a 95% interval (bootstrap "
-    "over rounds, paired), then the mean and the 90th percentile in milliseconds. Rows are in the order of their ratios "
-    "at batch 16."
+    "Everybody answers the same batches, of random composition, in one process, with as many threads, in fp32 "
+    "where the row says nothing else. A round gives each contender its turn, in an order drawn anew: four "
+    "batches, after one that does not count (threads of the library before still spin, and caches are cold); one "
+    "batch where the full model takes more than 0.1 s. A cell holds the mean latency ÷ the full model's on ONNX "
+    "Runtime, with a 95% interval (bootstrap over rounds, paired), then the mean and the 90th percentile in "
+    "milliseconds. Rows are in the order of their ratios at batch 16."
 )
 COMPARABLE = (
-    "All rows of a table can be compared with each other: same machine, samples, threads. The three ways to leave early "
-    "beside etbac have its exits and thresholds, and their answers are checked against its own; in them a batch goes on "
-    "whole until its last sample is sure, which is the chance that compaction takes. A static cut and a smaller network "
-    "answer differently: look at their accuracy. torch.compile is given every batch size to compile for itself. OpenVINO "
-    "is held to fp32; left to itself it computes in bf16 where the processor can. Accuracy is of the first samples of the "
-    "test set, which nothing was chosen by; their number stands with each table."
+    "All rows of a table can be compared with each other: same machine, samples, threads. The three ways to leave "
+    "early beside etbac have its exits and thresholds, and their answers are checked against its own; in them a "
+    "batch goes on whole until its last sample is sure, which is the chance that compaction takes. A static cut "
+    "and a smaller network answer differently: look at their accuracy. torch.compile is given every batch size to "
+    "compile for itself. OpenVINO is held to fp32; left to itself it computes in bf16 where the processor can. "
+    "Accuracy is of the first samples of the test set, which nothing was chosen by; their number stands with each "
+    "table."
 )
 
 
@@ -121,7 +122,9 @@ def write_document(results: Sequence[Result], measures: Sequence[Measure], minut
 def machine() -> str:
     versions = ", ".join(f"{name} {_version(name)}" for name in ("onnxruntime", "openvino", "torch"))
     threads = thread_count()
-    return f"{processor()}, {threads} thread{'s' if threads > 1 else ''}; Python {platform.python_version()}, {versions}"
+    return (
+        f"{processor()}, {threads} thread{'s' if threads > 1 else ''}; Python {platform.python_version()}, {versions}"
+    )
 
 
 def _version(package: str) -> str:
@@ -137,7 +140,8 @@ def _bullets(lines: Iterable[str]) -> str:
 
 WORDS = """# Against every alternative
 
-Written by `make bench`: {minutes:.0f} minutes from kept checkpoints, on {machine}. `results/bench.csv` has every figure.
+Written by `make bench`: {minutes:.0f} minutes from kept checkpoints, on {machine}.
+`results/bench.csv` has every figure.
 
 {method}
 

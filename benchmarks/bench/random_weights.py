@@ -31,8 +31,8 @@ WHY = "random weights: no accuracy that it could keep"
 def resnet50() -> Spec:
     return Spec(
         "ResNet-50",
-        f"random weights, {SIDE}², exits after blocks {', '.join(map(str, EXITS))}; a quarter of the samples is made to "
-        "leave at each exit, a quarter goes to the end" + ("; a quarter of its width (QUICK)" if QUICK else ""),
+        f"random weights, {SIDE}², exits after blocks {', '.join(map(str, EXITS))}; a quarter of the samples is made "
+        "to leave at each exit, a quarter goes to the end" + ("; a quarter of its width (QUICK)" if QUICK else ""),
         prepare=lambda: "seed 0",
         open=opened,
         seconds={16: 2} if QUICK else {1: 60, 4: 60, 16: 100, 64: 200},
@@ -87,4 +87,3 @@ def _network(pictures: Tensor) -> ExitNetwork:
     with torch.no_grad():
         network.train()(image=pictures[:NORMALISED])
     return network.eval()
-

@@ -83,6 +83,8 @@ def _standing(name: str, figures: Mapping[str, Mapping[str, float]]) -> str:
     rivals = {other: each["ratio"] / ours for other, each in figures.items() if other not in (OURS, OURS_INT8)}
     lost = {other: times for other, times in rivals.items() if times < 1}
     won = len(rivals) - len(lost)
-    words = ", ".join(f"{other} ({1 / times:.2f} × as fast)" for other, times in sorted(lost.items(), key=lambda e: e[1]))
+    words = ", ".join(
+        f"{other} ({1 / times:.2f} × as fast)" for other, times in sorted(lost.items(), key=lambda e: e[1])
+    )
     full = f"{1 / ours:.2f} × as fast as the full model on ONNX Runtime" if FULL in figures else ""
     return f"{name} is {full}, wins against {won} of {len(rivals)} rivals, loses to {words or 'none'}."

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
@@ -40,8 +40,8 @@ Samples = tuple[Arrays, npt.NDArray[np.int64]]
 
 @dataclass(frozen=True)
 class Kept:
-    """A checkpoint that another target keeps. `exits`: those of `QUICK=1`, where nothing is planned. `smaller`: trains a
-    smaller network, or says why there is none; it gets the chain's share of right answers on the samples that choose."""
+    """A checkpoint that another target keeps. `exits`: those of `QUICK=1`, where nothing is planned. `smaller`: trains
+    a smaller network, or says why there is none; it gets the chain's accuracy on the samples that choose."""
 
     name: str
     checkpoint: Callable[[], Path]
@@ -118,7 +118,7 @@ def minilm() -> Spec:
     return _spec(kept, "subjects of WordNet glosses, 24 tokens, test texts", seconds, compiles=not QUICK)
 
 
-def _spec(kept: Kept, about: str, seconds: dict[int, float], **more: Any) -> Spec:
+def _spec(kept: Kept, about: str, seconds: Mapping[int, float], **more: Any) -> Spec:
     how = "; not planned (QUICK): as many samples are made to leave at each exit as go to the end" if QUICK else ""
     return Spec(kept.name, about + how, kept.prepare, kept.open, seconds, is_real=True, **more)
 
@@ -153,7 +153,7 @@ def _smaller_resnet(right: float, chosen_by: Samples, folder: Path) -> tuple[Ans
         options[options.index("--model") + 1] = f"resnet{layers}"
         path = folder / f"{recipe.checkpoint.stem}-{layers}.pt"
         demo.train(path, tuple(options), data.fashion_mnist())
-        answer = baselines.whole(load_model(path), folder, path.stem)
+        answer: Answer = baselines.whole(load_model(path), folder, path.stem)
         reached = float(demo.judge(answer, *chosen_by).mean())
         print(f"ResNet-{layers}: accuracy {reached:.4f} on the certify set, the chain's is {right:.4f}", flush=True)
         if reached >= float(PRECISION) * right:

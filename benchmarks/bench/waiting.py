@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 import numpy as np
 
@@ -20,8 +20,8 @@ class WaitingChain:
         self._thresholds = (*resolve(thresholds, chain.exits, None), ALWAYS)
 
     def __call__(self, batch: Batch) -> Array:
-        carried: list[Tensor] | tuple[Tensor, ...] = [batch[name] for name in self._stages[0].inputs]
-        rows = np.arange(len(carried[0]))
+        carried: Sequence[Tensor] = [batch[name] for name in self._stages[0].inputs]
+        rows = np.arange(carried[0].shape[0])
         waiting = np.ones(len(rows), np.bool_)
         answer: Array | None = None
         for stage, threshold in zip(self._stages, self._thresholds, strict=True):
@@ -32,6 +32,6 @@ class WaitingChain:
             waiting &= ~given.exit_mask()
             if not waiting.any():
                 break
-            carried = tuple(given.boundary)
+            carried = given.boundary
         assert answer is not None
         return answer
