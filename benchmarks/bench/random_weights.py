@@ -22,7 +22,7 @@ from etbac.runtime.selection import portable, select
 EXITS = (3, 7, 13)
 SIDE = 224
 WIDTH = 16 if QUICK else 64
-SAMPLES = 32 if QUICK else 192
+SAMPLES = 32 if QUICK else 128
 NORMALISED = 16
 """Pictures that batch normalisation takes its statistics from."""
 WHY = "random weights: no accuracy that it could keep"

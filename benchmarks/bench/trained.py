@@ -146,13 +146,10 @@ def _smaller_resnet(right: float, chosen_by: Samples, folder: Path) -> tuple[Ans
     if QUICK:
         return "QUICK trains none"
     recipe = demo_recipe()
-    options = list(recipe.train)
-    options[options.index("--exits") + 1] = "none"
     tried: list[tuple[float, Answer, str]] = []
     for layers in SMALLER:
-        options[options.index("--model") + 1] = f"resnet{layers}"
         path = folder / f"{recipe.checkpoint.stem}-{layers}.pt"
-        demo.train(path, tuple(options), data.fashion_mnist())
+        demo.train(path, like(recipe.train, layers), data.fashion_mnist())
         answer: Answer = baselines.whole(load_model(path), folder, path.stem)
         reached = float(demo.judge(answer, *chosen_by).mean())
         print(f"ResNet-{layers}: accuracy {reached:.4f} on the certify set, the chain's is {right:.4f}", flush=True)
@@ -161,6 +158,14 @@ def _smaller_resnet(right: float, chosen_by: Samples, folder: Path) -> tuple[Ans
         tried.append((reached, answer, f"smaller network, ResNet-{layers} (less accurate)"))
     _, answer, name = max(tried, key=lambda each: each[0])
     return answer, name
+
+
+def like(train: Sequence[str], layers: int) -> tuple[str, ...]:
+    """The same training, of a network of so many layers without exits."""
+    options = list(train)
+    options[options.index("--model") + 1] = f"resnet{layers}"
+    options[options.index("--exits") + 1] = "none"
+    return tuple(options)
 
 
 def _no_smaller_encoder(right: float, chosen_by: Samples, folder: Path) -> str:

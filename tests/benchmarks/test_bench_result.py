@@ -15,6 +15,7 @@ from benchmarks.bench.contenders import FULL, INT8, MASKED, OURS, OURS_INT8
 from benchmarks.bench.judge import differing
 from benchmarks.bench.result import Result
 from benchmarks.bench.subject import evenly_leaving
+from benchmarks.bench.trained import like
 from benchmarks.bench.turns import LEAST_ROUNDS, race
 from benchmarks.measures import at_most
 from etbac.profiles.race import Timings
@@ -27,7 +28,7 @@ def figures(ratio: float) -> dict[str, float]:
 def result(**more: Any) -> Result:
     judged = {
         "samples": 100,
-        "accuracy": {FULL: 0.9, OURS: 0.91},
+        "accuracy": {FULL: 0.9, INT8: 0.8, OURS: 0.91, OURS_INT8: 0.9},
         "differ": {MASKED: 0.0},
         "failed": {},
         "absent": {"best static cut": "none <certified>"},
@@ -45,16 +46,26 @@ def result(**more: Any) -> Result:
 
 def test_wins_and_losses_of_both_rows_at_every_size() -> None:
     assert result().standings() == [
-        "Batch 1: etbac is 2.00 × as fast as the full model on ONNX Runtime, wins against 1 of 2 rivals, loses to "
-        "full model in int8, ONNX Runtime (1.25 × as fast).",
-        "Batch 1: etbac in int8 is 1.67 × as fast as the full model on ONNX Runtime, wins against 1 of 2 rivals, loses "
-        "to full model in int8, ONNX Runtime (1.50 × as fast).",
-        "Batch 16: etbac is 2.00 × as fast as the full model on ONNX Runtime, wins against 1 of 2 rivals, loses to "
-        "full model in int8, ONNX Runtime (1.25 × as fast).",
-        "Batch 16: etbac in int8 is 3.33 × as fast as the full model on ONNX Runtime, wins against 2 of 2 rivals, "
-        "loses to none.",
+        "Batch 1: etbac is 2.00 × as fast as the full model, wins against 1 of 2 rivals, loses to full model in int8, "
+        "ONNX Runtime (1.25 × as fast, accuracy 0.8000 to 0.9100).",
+        "Batch 1: etbac in int8 is 1.67 × as fast as the full model, wins against 1 of 2 rivals, loses to full model "
+        "in int8, ONNX Runtime (1.50 × as fast, accuracy 0.8000 to 0.9000).",
+        "Batch 16: etbac is 2.00 × as fast as the full model, wins against 1 of 2 rivals, loses to full model in int8, "
+        "ONNX Runtime (1.25 × as fast, accuracy 0.8000 to 0.9100).",
+        "Batch 16: etbac in int8 is 3.33 × as fast as the full model, wins against 2 of 2 rivals, loses to none.",
     ]
-    assert [result().place(size) for size in (1, 16)] == [2, 1]
+
+
+def test_the_place_is_among_rows_that_keep_the_precision() -> None:
+    assert [result().place(size) for size in (1, 16)] == [1, 1]
+    accurate = {FULL: 0.9, INT8: 0.9, OURS: 0.9, OURS_INT8: 0.9}
+    assert [result(accuracy=accurate).place(size) for size in (1, 16)] == [2, 1]
+    assert result(accuracy=accurate | {OURS: 0.8, OURS_INT8: 0.8}).place(16) == 0
+
+
+def test_a_smaller_network_is_trained_as_the_full_one() -> None:
+    train = ("--model", "resnet32", "--epochs", "8", "--exits", "1,3")
+    assert like(train, 14) == ("--model", "resnet14", "--epochs", "8", "--exits", "none")
 
 
 def test_a_row_that_failed_and_answers_that_differ_close_the_gates() -> None:
@@ -82,7 +93,7 @@ def test_every_form_has_every_figure(tmp_path: Path, monkeypatch: pytest.MonkeyP
         assert "minutes: 1.000" in written
         assert "earlyon 0.3.0" in written
     fastest, *_ = [line for line in text.splitlines() if line.startswith("| etbac")]
-    assert fastest.startswith("| etbac in int8 | – |")
+    assert fastest.startswith("| etbac in int8 | 0.9000 |")
 
 
 def test_as_many_samples_leave_at_each_exit_as_go_to_the_end() -> None:
