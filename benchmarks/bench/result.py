@@ -90,9 +90,7 @@ class Result:
     def measures(self) -> list[Measure]:
         found = overhead.measures_of(self.name, self.outside) if self.outside else []
         if self.is_real and HEADLINE in self.raced:
-            place, name = (
-                self.place(HEADLINE),
-                f"{self.name}: place at batch {HEADLINE} among rows that keep the precision",
-            )
+            place = self.place(HEADLINE)
+            name = f"{self.name}: place at batch {HEADLINE} among rows that keep the precision"
             found.append(Measure(name, "1", str(place or "none"), place == 1))
         return found

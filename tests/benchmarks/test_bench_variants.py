@@ -12,10 +12,11 @@ from support.small_network import make_images, make_network
 import etbac
 from benchmarks.baselines import whole_in_int8, with_ifs
 from benchmarks.bench.eager import Eager, Masked
+from benchmarks.bench.overhead import LIMIT_US, overhead
 from benchmarks.bench.waiting import WaitingChain
 from etbac.frontend.torch_export import from_module
 from etbac.passes.exit_model import ExitModel
-from etbac.profiles.race import Batch
+from etbac.profiles.race import Batch, random_batches
 from etbac.runtime.chain import Chain, load
 
 ROWS = 24
@@ -65,6 +66,15 @@ def test_every_way_of_leaving_early_gives_the_chains_answers(
     batch = {name: array[:rows] for name, array in make_images(ROWS).items()}
     expected = np.asarray(chain.run(batch, thresholds).prediction)
     np.testing.assert_allclose(ways[way](batch), expected, rtol=1e-4, atol=1e-5)
+
+
+def test_the_clocked_engines_are_the_chains_and_not_all_time_is_in_them(
+    chain: Chain, thresholds: dict[int, float]
+) -> None:
+    batches = random_batches(make_images(ROWS), 4, 1 << 20)
+    found = overhead(chain, thresholds, batches)
+    assert found["us"] > 0
+    assert found["allowed_us"] >= LIMIT_US
 
 
 def test_the_trunk_is_left_without_hooks(ways: dict[str, Callable[[Batch], np.ndarray]]) -> None:
