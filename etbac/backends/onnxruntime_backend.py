@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import functools
 import hashlib
+import io
 import os
 import sys
 import threading
 from collections.abc import Mapping, Sequence
+from contextlib import redirect_stdout
 from dataclasses import dataclass
 from pathlib import Path
 from platform import machine
@@ -32,9 +34,14 @@ PROCESSOR = "processor"
 WEIGHT_BITS = "bits of int8 weights"
 PROVIDERS: dict[str, list[Any]] = {
     "cpu": ["CPUExecutionProvider"],
-    # an exhaustive search for each new shape takes hundreds of milliseconds, and every batch size is a new shape
-    "cuda": [("CUDAExecutionProvider", {"cudnn_conv_algo_search": "HEURISTIC"}), "CPUExecutionProvider"],
+    # An exhaustive search for each new shape takes hundreds of milliseconds, and every batch size is a new shape.
+    # Without TF32 fp32 means fp32.
+    "cuda": [
+        ("CUDAExecutionProvider", {"cudnn_conv_algo_search": "HEURISTIC", "use_tf32": "0"}),
+        "CPUExecutionProvider",
+    ],
 }
+FATAL = 4
 X86 = ("x86_64", "AMD64")
 _DISTRIBUTIONS = ("onnxruntime", "onnxruntime-gpu")
 
@@ -52,10 +59,16 @@ class ThreadPool:
 
 
 class OnnxRuntimeBackend:
-    """Backend `onnxruntime`, for the device `cuda` where there is one and for `cpu`; in fp32, fp16 and int8."""
+    """Backend `onnxruntime`, for the device `cuda` where there is one and for `cpu`; in fp32, fp16 and int8.
+
+    `runs_on`: the device that engines run on, otherwise `device_here()`.
+    """
 
     name = "onnxruntime"
     runs_sources = True
+
+    def __init__(self, runs_on: str | None = None) -> None:
+        self._runs_on = runs_on
 
     def available(self) -> Availability:
         found = _installed_version()
@@ -106,7 +119,7 @@ class OnnxRuntimeBackend:
         return Engine(self.name, device, options.dtype, path)
 
     def load(self, engine: Engine) -> OnnxRuntimeRunner | BoundRunner:
-        device = device_here()
+        device = self._runs_on or device_here()
         session = _create_session(engine.path, device)
         return OnnxRuntimeRunner(engine.path, session) if device == "cpu" else BoundRunner(engine.path, session, device)
 
@@ -198,8 +211,8 @@ def _device(asked: str | None) -> str:
         raise UsageError(f"{DEVICE_VARIABLE}={asked}: write cpu or cuda")
     if asked == "cpu":
         return "cpu"
-    thread_pool()
-    ort = _onnxruntime()
+    pool, ort = thread_pool(), _onnxruntime()
+    _load_cuda(ort, quiet=pool.shared)
     try:
         ort.OrtValue.ortvalue_from_numpy(np.zeros(1, np.float32), "cuda", 0)
     except Exception as error:
@@ -259,9 +272,29 @@ def _create_session(path: Path, device: str, offline: Path | None = None) -> onn
         options.inter_op_num_threads = 1
         options.add_session_config_entry("session.intra_op.allow_spinning", "0")
     try:
-        return ort.InferenceSession(str(path), options, providers=PROVIDERS[device])
+        session = ort.InferenceSession(str(path), options, providers=PROVIDERS[device])
     except Exception as error:
         raise EtbacError(f"ONNX Runtime cannot load {path}: {one_line(error)}") from error
+    if device == "cuda" and "CUDAExecutionProvider" not in session.get_providers():
+        raise EtbacError(
+            f"ONNX Runtime finds the GPU, and not all of CUDA and cuDNN: pip install 'etbac[gpu]'; "
+            f"{DEVICE_VARIABLE}=cpu computes without them"
+        )
+    return session
+
+
+def _load_cuda(ort: ModuleType, quiet: bool) -> None:
+    """Load NVIDIA's libraries where they are packages of this Python: ONNX Runtime looks only where the system does.
+
+    `quiet`: nothing is logged, for cuDNN's attempts that it gives up are thousands of lines; errors are raised anyway.
+    """
+    if "CUDAExecutionProvider" not in ort.get_available_providers():
+        return
+    if quiet:
+        ort.set_default_logger_severity(FATAL)
+    if hasattr(ort, "preload_dlls"):
+        with redirect_stdout(io.StringIO()):  # it prints what it did not find, and that may be nothing that is missed
+            ort.preload_dlls()
 
 
 def _onnxruntime() -> ModuleType:

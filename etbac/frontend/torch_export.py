@@ -62,9 +62,12 @@ def export_dict(
     """
     import torch
 
+    from etbac.models.capture import on_cpu
+
     refuse_training(network, where)
     _require_inputs(specs, example_inputs)
-    tensors = {spec.name: torch.as_tensor(example_inputs[spec.name]) for spec in specs}
+    network = on_cpu(network)
+    tensors = {spec.name: torch.as_tensor(example_inputs[spec.name]).cpu() for spec in specs}
     with torch.no_grad():
         answer = _call(network, tensors, where)
     if not isinstance(answer, Mapping) or not all(isinstance(key, str) for key in answer):

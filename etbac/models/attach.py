@@ -123,6 +123,7 @@ def attach_exits(
         raise UsageError(
             f"a head cannot be made with {dict(head_options or {})} ({type(error).__name__}: {one_line(error)})"
         ) from error
+    network.heads.to(prediction.device)
     for spec in specs:
         network.head(spec.id).start_from(model)
     network.training = model.training

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import difflib
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
@@ -29,6 +30,12 @@ def prediction_of(output: object) -> Tensor:
     if prediction is None:
         raise UnsupportedModelError(f"the model's output ({type(output).__name__}) holds no floating-point tensor")
     return prediction
+
+
+def on_cpu(network: nn.Module) -> nn.Module:
+    """Itself, or a copy of one that is on another device."""
+    places = {tensor.device.type for tensor in (*network.parameters(), *network.buffers())}
+    return network if places <= {"cpu"} else copy.deepcopy(network).cpu()
 
 
 @contextmanager

@@ -14,6 +14,7 @@ from torch import nn
 from etbac.errors import EtbacError, UsageError, one_line
 from etbac.models import checkpoint as checkpoints
 from etbac.models import registry
+from etbac.models.capture import on_cpu
 from etbac.models.data import loader as loaders
 from etbac.models.data.loader import Opened
 from etbac.models.data.parts import Subset
@@ -215,7 +216,7 @@ def _from_module(module: nn.Module, factory: str | None, kwargs: Mapping[str, An
             f"factory={factory!r} with {dict(kwargs)} makes another network than the one given: they differ in "
             f"{other[0][0]!r}; name its own factory, and its arguments in model_options"
         )
-    return Begin(module, factory, kwargs, True, data.fitting(module), task)
+    return Begin(on_cpu(module), factory, kwargs, True, data.fitting(module), task)
 
 
 def _shapes(module: nn.Module) -> dict[str, tuple[int, ...]]:

@@ -58,8 +58,8 @@ class TrunkStage:
         for step, (inputs, targets) in enumerate(read(self._sets.train, batches, self._workers), start=start):
             drawn = np.random.SeedSequence([self._context.seed, epoch, step, rank]).generate_state(1)
             torch.manual_seed(int(drawn[0]))
-            changed = {name: self._augmented(each, epoch) for name, each in inputs.items()}
-            yield self._placed(changed, targets)
+            placed, there = self._placed(inputs, targets)
+            yield {name: plain(self._augmented(each, epoch)) for name, each in placed.items()}, there
 
     def judge(self) -> float:
         batches = shares(len(self._sets.fit), JUDGED, self._context.place)

@@ -65,6 +65,21 @@ def test_the_gather_gives_the_rows_asked_for(dtype: str, tmp_path: Path) -> None
     np.testing.assert_array_equal(np.asarray(one), pool[[1]])
 
 
+def test_answers_that_differ_from_the_cpus_are_seen(work: gpu.Work) -> None:
+    other = gpu.Work(work.model, work.dtype, work.files, work.samples, [2 * answers for answers in work.expected])
+    with gpu.ExitStack() as stack:
+        stages = gpu.stages_of(work.files, stack, on_cpu)
+        assert max(gpu.differences(stages, work)) < 1e-5
+        assert min(gpu.differences(stages, other)) > 0.1
+
+
+def test_a_backend_that_cannot_run_has_a_row_that_says_why(work: gpu.Work, tmp_path: Path) -> None:
+    rows = [row for backend in gpu.BACKENDS for row in gpu.measured(work, tmp_path / "engines", backend)]
+    assert [row["backend"] for row in rows] == ["tensorrt-rtx", "onnxruntime"]
+    assert "needs an NVIDIA GPU" in rows[0]["note"]
+    assert rows[1]["note"] == "ONNX Runtime has no CUDA here: pip install 'etbac[gpu]'"
+
+
 def test_samples_leave_at_every_exit(work: gpu.Work) -> None:
     with gpu.ExitStack() as stack:
         stages = gpu.stages_of(work.files, stack, on_cpu)

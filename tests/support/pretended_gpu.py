@@ -176,6 +176,8 @@ class Context:
         self.places[name] = address
 
     def get_max_output_size(self, name: str) -> int:
+        if len(self.shapes) < len(self.engine.inputs):
+            return -1
         return int(np.prod(self._sized(name, self.engine.max_batch))) * self.engine.dtype(name).itemsize
 
     def get_tensor_shape(self, name: str) -> tuple[int, ...]:

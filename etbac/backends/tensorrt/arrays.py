@@ -1,4 +1,4 @@
-"""Tensors that stay on the GPU. Untested until it has run on one."""
+"""Tensors that stay on the GPU."""
 
 from __future__ import annotations
 

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 from etbac.backends.interface import MAX_BATCH, Availability, BuildOptions, Engine, Int8Options
 from etbac.backends.tensorrt.build import RECIPE
-from etbac.backends.tensorrt.cuda import first_gpu
+from etbac.backends.tensorrt.cuda import Gpu, first_gpu
 from etbac.backends.tensorrt.flavour import (
     FULL,
     RTX,
@@ -43,7 +43,7 @@ class TensorRtBackend:
         self._graphs = graphs
 
     def available(self) -> Availability:
-        flavour, gpu = self.flavour, first_gpu()
+        flavour, gpu = self.flavour, self._gpu()
         device = gpu.device if gpu else ANY
         try:
             version = load(flavour).__version__
@@ -52,22 +52,25 @@ class TensorRtBackend:
             return Availability(False, installed_version(flavour), device, error.reason, flavour.install)
         if gpu is not None:
             return Availability(True, version, device, f"{gpu.name}, driver {gpu.driver}", flavour.install)
+        other = first_gpu()
+        refused = other and flavour.refuses(other)
         if flavour.portable:
-            detail = "builds engines; running them needs an NVIDIA GPU"
+            detail = f"builds engines; {refused or 'running them needs an NVIDIA GPU'}"
             return Availability(True, version, device, detail, flavour.install)
-        return Availability(False, version, device, "building and running engines needs an NVIDIA GPU", flavour.install)
+        detail = refused or "building and running engines needs an NVIDIA GPU"
+        return Availability(False, version, device, detail, flavour.install)
 
     def device(self, dtype: str) -> str:
         if dtype not in DTYPES:
             raise UsageError(f"--dtype {dtype}: backend {self.name} computes in {', '.join(DTYPES)}")
-        gpu = first_gpu()
+        gpu = self._gpu()
         return gpu.device if gpu else ANY
 
     def int8_options(self) -> Int8Options:
         return Int8Options(symmetric=True)
 
     def made_for(self, options: BuildOptions) -> Mapping[str, str]:
-        gpu = None if self.flavour.portable else first_gpu()
+        gpu = None if self.flavour.portable else self._gpu()
         return {
             "builder": f"{self.name} {load(self.flavour).__version__}",
             "recipe": RECIPE,
@@ -90,8 +93,9 @@ class TensorRtBackend:
             return f"made by {made_for.get('builder') or 'an unknown builder'}, here is {found['builder']}"
         if gpu is None:
             return "no NVIDIA GPU here"
-        if gpu.capability < self.flavour.lowest:
-            return f"{gpu.name} is too old"
+        refused = self.flavour.refuses(gpu)
+        if refused:
+            return refused
         if self.flavour.portable or ("hardware" in compatible and gpu.capability >= AMPERE):
             return None
         different = next((name for name in ("device", "gpu") if made_for.get(name) != found[name]), None)
@@ -104,11 +108,16 @@ class TensorRtBackend:
         device = self.device(options.dtype)
         if device == ANY and not self.flavour.portable:
             raise EtbacError(
-                f"backend {self.name}: its builder measures on an NVIDIA GPU, and there is none here; "
+                f"backend {self.name}: its builder measures on an NVIDIA GPU, and there is none here that it runs on; "
                 f"{RTX.name} builds without one"
             )
         path = build_engine(tools(self.flavour), source, options, folder, _compatible())
         return Engine(self.name, device, options.dtype, path)
+
+    def _gpu(self) -> Gpu | None:
+        """The GPU here, if engines run on it."""
+        gpu = first_gpu()
+        return gpu if gpu is not None and self.flavour.refuses(gpu) is None else None
 
     def load(self, engine: Engine) -> TensorRtRunner:
         from etbac.backends.tensorrt.runner import TensorRtRunner

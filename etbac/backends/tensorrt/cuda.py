@@ -1,4 +1,4 @@
-"""The NVIDIA driver by ctypes: which GPU there is, memory, one stream. Untested until it has run on a GPU.
+"""The NVIDIA driver by ctypes: which GPU there is, memory, one stream.
 
 The driver's own library is wherever a GPU works; the CUDA runtime is a different file in each flavour's packages.
 """

@@ -4,15 +4,21 @@ from __future__ import annotations
 
 import ctypes
 import functools
+import os
 from dataclasses import dataclass
 from importlib import import_module
 from importlib.metadata import PackageNotFoundError, version
 from importlib.util import find_spec
 from pathlib import Path
 from types import ModuleType
+from typing import TYPE_CHECKING
 
 from etbac.errors import MissingPackageError, one_line
 
+if TYPE_CHECKING:
+    from etbac.backends.tensorrt.cuda import Gpu
+
+TF32_VARIABLE = "NVIDIA_TF32_OVERRIDE"
 RTX_LIBRARIES = ("libcudart.so", "libtensorrt_rtx.so", "libtensorrt_onnxparser_rtx.so")
 """In the order in which they need one another."""
 RTX_LIBRARIES_MODULE, RTX_LIBRARIES_PACKAGE = "onnxruntime_ep_nv_tensorrt_rtx", "onnxruntime-ep-nv-tensorrt-rtx-cu13"
@@ -24,8 +30,8 @@ MAJOR_VERSIONS = ("10", "11")
 class Flavour:
     """`module` is what is imported, `package` what pip calls it, `alias` the name under which Polygraphy imports it.
 
-    `portable`: engines are built without a GPU, for all of them from compute capability `lowest` on; otherwise the
-    builder measures on the GPU that is there.
+    `portable`: engines are built without a GPU, for all of them that it runs on; otherwise the builder measures on the
+    GPU that is there. It runs on GPUs of the compute capabilities `named` and on all from `lowest` on.
     """
 
     name: str
@@ -35,6 +41,16 @@ class Flavour:
     install: str
     portable: bool
     lowest: tuple[int, int]
+    named: tuple[tuple[int, int], ...] = ()
+
+    def refuses(self, gpu: Gpu) -> str | None:
+        """Why engines do not run on that GPU; None where they do."""
+        if gpu.capability in self.named or gpu.capability >= self.lowest:
+            return None
+        *others, lowest = (".".join(map(str, each)) for each in (*self.named, self.lowest))
+        known = f"{', '.join(others)} and from {lowest} on" if others else f"{lowest} and later"
+        found = ".".join(map(str, gpu.capability))
+        return f"{gpu.name} has compute capability {found}, and {self.name} runs on {known}"
 
 
 RTX = Flavour(
@@ -44,7 +60,8 @@ RTX = Flavour(
     "tensorrt_rtx",
     "pip install 'etbac[tensorrt-rtx]'",
     portable=True,
-    lowest=(8, 0),
+    lowest=(12, 0),
+    named=((8, 0), (8, 6), (8, 9)),
 )
 FULL = Flavour(
     "tensorrt", "tensorrt", "tensorrt", "tensorrt", "pip install 'etbac[gpu]'", portable=False, lowest=(7, 5)
@@ -90,6 +107,7 @@ def _load_rtx_libraries() -> None:
     spec = find_spec(RTX_LIBRARIES_MODULE)
     if spec is None or not spec.submodule_search_locations:
         raise UnusableError(RTX, f"the package {RTX_LIBRARIES_PACKAGE} is not installed")
+    os.environ.setdefault(TF32_VARIABLE, "0")  # 1.6 computed fp32 in TF32 although the builder's flag for it was off
     folder = Path(spec.submodule_search_locations[0])
     for name in RTX_LIBRARIES:
         file = max(folder.glob(f"{name}*"), key=lambda path: len(path.name), default=None)  # not a link to it

@@ -1,4 +1,4 @@
-"""Running an engine: inputs bound where they are, one stream, CUDA graphs. Untested until it has run on a GPU."""
+"""Running an engine: inputs bound where they are, one stream, CUDA graphs."""
 
 from __future__ import annotations
 
@@ -55,9 +55,8 @@ class TensorRtRunner:
         with self._cuda.lock:
             self._cuda.use()
             self._working = 0 if self._portable else self._cuda.allocate(self._engine.device_memory_size_v2)
-            largest = self._context(None)
             self._staging = {name: Buffers(self._cuda, self._bytes(name)) for name in self._inputs}
-            self._results = {name: Buffers(self._cuda, largest.get_max_output_size(name)) for name in self._outputs}
+            self._results = {name: Buffers(self._cuda, size) for name, size in self._largest_outputs().items()}
             self._places = {name: buffers.take() for name, buffers in self._staging.items()}
 
     def run(self, inputs: Mapping[str, Tensor], outputs: tuple[str, ...]) -> list[Tensor]:
@@ -173,6 +172,21 @@ class TensorRtRunner:
     def _bytes(self, name: str) -> int:
         return int(math.prod(self._highest[name]) * self._dtypes[name].itemsize)
 
+    def _largest_outputs(self) -> dict[str, int]:
+        """Bytes of every output at the largest inputs; TensorRT knows them once it has been told these."""
+        context, sizes = self._context(None), {}
+        for name in self._inputs:
+            context.set_input_shape(name, self._highest[name])
+        for name in self._sizes:
+            most = self._engine.get_tensor_profile_values(0, name)[2]
+            sizes[name] = np.array(most, self._dtypes[name])
+            context.set_tensor_address(name, sizes[name].ctypes.data)
+        found = {name: int(context.get_max_output_size(name)) for name in self._outputs}
+        unknown = next((name for name, size in found.items() if size < 0), None)
+        if unknown is not None:
+            raise EtbacError(f"{self._path.name}: TensorRT does not say how large output {unknown!r} can become")
+        return found
+
     def _output(self, name: str, shape: Shape) -> DeviceArray:
         buffers = self._results[name]
         return DeviceArray(self._cuda, buffers, buffers.take(), shape, self._dtypes[name])
@@ -193,6 +207,9 @@ def _deserialize(flavour: Flavour, path: Path, own_code: bool) -> Any:
             return engine
         if any(word in error for error in log.errors for word in DAMAGED):
             raise EtbacError(f"{path} is no whole engine of {flavour.name} {trt.__version__}; compile again")
-        if first_gpu() is None:
+        gpu = first_gpu()
+        if gpu is None:
             raise EtbacError(f"backend {flavour.name}: running {path.name} needs an NVIDIA GPU, and there is none here")
+        if refused := flavour.refuses(gpu):
+            raise EtbacError(f"{path.name} cannot run here: {refused}")
         raise EtbacError(f"{flavour.name} {trt.__version__} cannot open {path}: {log.reason()}")

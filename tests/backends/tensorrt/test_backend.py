@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 import subprocess
 import sys
@@ -16,7 +17,7 @@ from etbac.backends.interface import BuildOptions, Engine
 from etbac.backends.tensorrt import backend as module
 from etbac.backends.tensorrt import flavour
 from etbac.backends.tensorrt.backend import TensorRt, TensorRtRtx
-from etbac.backends.tensorrt.cuda import Gpu
+from etbac.backends.tensorrt.cuda import Gpu, first_gpu
 from etbac.backends.tensorrt.tools import tools
 from etbac.errors import EtbacError, MissingPackageError, UsageError
 
@@ -25,6 +26,8 @@ INSTALL = "pip install 'etbac[tensorrt-rtx]'"
 ADA = Gpu("NVIDIA RTX 4090", (8, 9), "580.65")
 OTHER_ADA = Gpu("NVIDIA L4", (8, 9), "580.65")
 HOPPER = Gpu("NVIDIA H100", (9, 0), "580.65")
+AMPERE = Gpu("NVIDIA RTX A6000", (8, 6), "580.65")
+BLACKWELL = Gpu("NVIDIA RTX 5090", (12, 0), "580.65")
 TURING = Gpu("NVIDIA T4", (7, 5), "580.65")
 
 
@@ -246,15 +249,39 @@ def test_one_process_builds_with_one_flavour_and_says_so() -> None:
 # -- engines from elsewhere --
 
 
-def test_a_portable_engine_runs_on_every_gpu_that_is_young_enough(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_portable_engine_runs_on_every_gpu_that_nvidia_names(monkeypatch: pytest.MonkeyPatch) -> None:
     backend = TensorRtRtx()
     made = backend.made_for(BuildOptions(dtype="fp16"))
-    for gpu in (ADA, HOPPER):
+    for gpu in (ADA, AMPERE, BLACKWELL):
         put_in(monkeypatch, gpu)
         assert backend.unfit(made) is None
         assert backend.made_for(BuildOptions(dtype="fp16")) == made
-    put_in(monkeypatch, TURING)
-    assert backend.unfit(made) == "NVIDIA T4 is too old"
+
+
+@pytest.mark.parametrize(("gpu", "capability"), [(TURING, "7.5"), (HOPPER, "9.0")])
+def test_a_gpu_that_it_does_not_run_on_is_as_good_as_none(
+    monkeypatch: pytest.MonkeyPatch, gpu: Gpu, capability: str
+) -> None:
+    backend = TensorRtRtx()
+    made = backend.made_for(BuildOptions())
+    put_in(monkeypatch, gpu)
+    reason = f"{gpu.name} has compute capability {capability}, and tensorrt-rtx runs on 8.0, 8.6, 8.9 and from 12.0 on"
+    assert backend.unfit(made) == reason
+    found = backend.available()
+    assert (found.usable, found.device, found.detail) == (True, "any", f"builds engines; {reason}")
+    assert backend.device("fp16") == "any"
+
+
+def test_fp32_is_not_computed_in_tf32_unless_the_user_wants_it(
+    looked_at_anew: None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.delenv(flavour.TF32_VARIABLE, raising=False)
+    flavour.load(flavour.RTX)
+    assert os.environ[flavour.TF32_VARIABLE] == "0"
+    flavour.load.cache_clear()
+    monkeypatch.setenv(flavour.TF32_VARIABLE, "1")
+    flavour.load(flavour.RTX)
+    assert os.environ[flavour.TF32_VARIABLE] == "1"
 
 
 def test_an_engine_of_another_version_is_unfit_everywhere(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -335,6 +362,7 @@ def test_the_gpu_and_its_driver_are_fields_of_tensorrt(full: TensorRt, monkeypat
 # -- opening --
 
 
+@pytest.mark.skipif(first_gpu() is not None, reason="there is an NVIDIA GPU here")
 def test_a_whole_engine_needs_a_gpu_and_says_so(sources: list[Path], tmp_path: Path) -> None:
     engine = TensorRtRtx().build(sources[0], BuildOptions(max_batch=8), tmp_path)
     with pytest.raises(EtbacError) as raised:

@@ -14,7 +14,7 @@ from support.onnx_text import parse
 from support.two_blocks import make_engine_dir
 
 from etbac.backends.interface import BuildOptions, Engine
-from etbac.backends.tensorrt.backend import ANY, TensorRt, TensorRtRtx
+from etbac.backends.tensorrt.backend import TensorRt, TensorRtRtx
 from etbac.backends.tensorrt.build import _parse
 from etbac.backends.tensorrt.flavour import RTX
 from etbac.backends.tensorrt.tools import tools
@@ -35,7 +35,7 @@ def test_every_segment_builds_in_every_number_format(
 ) -> None:
     for source in sources_in[dtype]:
         engine = backend.build(source, BuildOptions(dtype=dtype, max_batch=8), tmp_path)
-        assert engine == Engine("tensorrt-rtx", ANY, dtype, tmp_path / f"{source.stem}.engine")
+        assert engine == Engine("tensorrt-rtx", backend.device(dtype), dtype, tmp_path / f"{source.stem}.engine")
         assert engine.path.read_bytes()[:4] == b"vtrt"
 
 
