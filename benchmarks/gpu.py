@@ -252,7 +252,8 @@ def main(arguments: Sequence[str]) -> int:
     if gpu is None and not asked.build_only:
         console.print("there is no NVIDIA GPU here; --build-only builds the engines without one")
         return 1
-    machine, rows = described(gpu), list[dict[str, Any]]()
+    machine = described(gpu)
+    rows: list[dict[str, Any]] = []
     console.print(", ".join(machine.values()))
     asked.output.parent.mkdir(parents=True, exist_ok=True)
     for found in _found(asked):

@@ -112,7 +112,7 @@ def cli(
     if measured.warning:
         output.note(f"warning: {measured.warning}")
     machine = measured.machine
-    gpu = f"{machine['gpu']}, " if machine["gpu"] else ""
+    gpu = f"{machine['gpu']}, " if machine.get("gpu") else ""
     where = f"{measured.name} on {gpu}{machine['processor']}, {machine['cores']} cores; median milliseconds of a batch"
     switching = (
         f"between runs of other engines and sizes an engine takes {measured.switching:.2f} times what it takes again"
