@@ -205,7 +205,7 @@ def test_without_numpy_the_built_in_backends_are_listed(tmp_path):
 def test_all_packages_of_all_extras_are_listed():
     project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
     extras = {extra: wanted for extra, wanted in project["optional-dependencies"].items() if extra != "dev"}
-    wanted = {re.split("[>=<]", line)[0]: extra for extra, lines in extras.items() for line in lines}
+    wanted = {re.split(r"[\[>=<]", line)[0]: extra for extra, lines in extras.items() for line in lines}
     assert set(wanted) == {name for name, package in PACKAGES.items() if package.extra}
     for name, package in PACKAGES.items():
         lines = extras[package.extra] if package.extra else project["dependencies"]
