@@ -1,1 +1,1 @@
-"""TensorRT in two flavours, `tensorrt-rtx` (builds without a GPU) and `tensorrt`; what runs on a GPU is untested."""
+"""TensorRT in two flavours, `tensorrt-rtx` (builds without a GPU) and `tensorrt`; docs/gpu.md says what has run."""
