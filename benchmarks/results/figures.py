@@ -27,7 +27,7 @@ def row() -> Row:
         ),
         ("--epochs", "8", "--exit-epochs", "12"),
         ("--epochs", "2", "--exit-epochs", "2"),
-        optimize=("--gate", "keypoints:m=14", "--uncertified"),
+        optimize=("--gate", "keypoints:m=12", "--uncertified"),
     )
 
 

@@ -63,7 +63,9 @@ def write(rows: Sequence[Row], results: Sequence[Mapping[str, Any]], cost: Cost,
 
 
 def _commands(results: Sequence[Mapping[str, Any]]) -> str:
-    return "\n".join(shlex.join(result[name]) for result in results for name in ("train", "optimize"))
+    """As they are given in the repository's folder."""
+    lines = [shlex.join(result[name]) for result in results for name in ("train", "optimize")]
+    return "\n".join(lines).replace(f"{Path.cwd()}/", "")
 
 
 WORDS = """# Results

@@ -16,7 +16,7 @@ def row(name: str, **more: str) -> Row:
 def result(ratio: float, certified: bool = True) -> dict:
     return {
         "train": ["etbac", "train", "text", "--head-options", "{}"],
-        "optimize": ["etbac", "optimize", "model.pt"],
+        "optimize": ["etbac", "optimize", str(Path.cwd() / "model.pt")],
         "plan": {"certified": certified, "reason": "mIoU: asymptotic"},
         "minutes": [1.0, 2.0],
         "ratio": ratio,
@@ -43,4 +43,4 @@ def test_the_page_has_every_row_and_says_why_one_falls_short(tmp_path: Path, mon
     assert "- dull saves less than 40%: nobody knows why yet." in text
     assert "fast saves less" not in text
     assert "no: few units" in text
-    assert "etbac train text --head-options '{}'" in text
+    assert "etbac train text --head-options '{}'\netbac optimize model.pt" in text
