@@ -10,13 +10,13 @@ from etbac.profiles.stored import read
 from etbac.runtime.chain import Chain
 from etbac.runtime.exits import Thresholds
 from etbac.runtime.rebatching import Costs, Rebatcher
-from etbac.runtime.trace import Tracer
+from etbac.runtime.trace import Untraced
 
 ROOM = 256
 
 
 def rebatch(
-    chain: Chain, room: int = ROOM, workers: int = 1, thresholds: Thresholds = None, trace: Tracer | None = None
+    chain: Chain, room: int = ROOM, workers: int = 1, thresholds: Thresholds = None, trace: Untraced | None = None
 ) -> Rebatcher:
     """Answer requests that arrive at any time: samples of several requests run together, survivors too (see Rebatcher).
 

@@ -25,7 +25,7 @@ from etbac.runtime.rebatching.alone import unpoolable
 from etbac.runtime.rebatching.pools import Pool, Scratch
 from etbac.runtime.rebatching.scheduler import Costs, Run, Scheduler, Slots
 from etbac.runtime.results import Result
-from etbac.runtime.trace import UNTRACED, Tracer
+from etbac.runtime.trace import UNTRACED, Untraced
 
 
 @dataclass(frozen=True)
@@ -78,7 +78,7 @@ class Rebatcher:
         room: int = 256,
         workers: int = 1,
         thresholds: Thresholds = None,
-        trace: Tracer | None = None,
+        trace: Untraced | None = None,
     ) -> None:
         self._chain, self._costs, self._trace = chain, costs, trace or UNTRACED
         self._pools = [Pool(entry.contract.inputs, room) for entry in chain.manifest.segments]
@@ -263,6 +263,8 @@ class Rebatcher:
     def _deliver(self, left: _Left, mine: Slots, at: Slots, numbers: Slots, rows: Slots) -> None:
         """Put answers where they belong. `mine`: rows of the batch that somebody waits for, `at` their answers; whose
         the batch's rows are, and which of theirs."""
+        if not len(mine):
+            return
         order = np.lexsort((rows[mine], numbers[mine]))
         mine, at = mine[order], at[order]
         owners = numbers[mine]
@@ -283,10 +285,18 @@ class Rebatcher:
             request.answers.put(left)
             if not request.answers.complete:
                 return
-        self._requests.pop(number, None)
-        if request.future.set_running_or_notify_cancel():
-            self._trace.answered(number, "answered")
-            request.future.set_result(request.answers.result(self._chain.fields))
+        if self._requests.pop(number, None) is None:  # cancelled just now
+            return
+        self._end(number, request, "answered", request.answers.result(self._chain.fields))
+
+    def _end(self, number: int, request: _Request, how: str, result: Result | Exception) -> None:
+        """Whoever takes a request out of `_requests` ends it, and nobody else."""
+        wanted = request.future.set_running_or_notify_cancel()
+        self._trace.answered(number, how if wanted else "cancelled")
+        if wanted and isinstance(result, Exception):
+            request.future.set_exception(result)
+        elif wanted:
+            request.future.set_result(result)
 
     def _run_alone(self, alone: _Alone) -> None:
         try:
@@ -313,9 +323,8 @@ class Rebatcher:
     def _fail(self, numbers: Sequence[int], error: Exception) -> None:
         for number in numbers:
             request = self._forget(number)
-            if request is not None and request.future.set_running_or_notify_cancel():
-                self._trace.answered(number, "failed")
-                request.future.set_exception(error)
+            if request is not None:
+                self._end(number, request, "failed", error)
 
     def _forget(self, number: int) -> _Request | None:
         """Take a request's samples out, those still inside; None where it is not known any more."""

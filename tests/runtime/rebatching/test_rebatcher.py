@@ -127,6 +127,18 @@ def test_a_request_cancelled_while_it_runs_leaves_room(engines: Path) -> None:
         same(together.submit(make_inputs(4, 2)).result(20), held.chain.run(make_inputs(4, 2), "off"))
 
 
+def test_a_batch_of_cancelled_requests_alone_ends_and_the_next_is_answered(engines: Path) -> None:
+    """All would leave, and nobody waits for their answers."""
+    held = Held(engines)
+    with held.chain, Rebatcher(held.chain, COSTS, 4, 1, 0.0) as together:
+        held.hold()
+        running = together.submit(make_inputs(2, 0))
+        assert held.begun.wait(20)
+        assert running.cancel()
+        held.go.set()
+        same(together.submit(make_inputs(2, 1)).result(20), held.chain.run(make_inputs(2, 1), 0.0))
+
+
 def wait_for_room(together: Rebatcher, rows: int) -> None:
     for _ in range(2_000):
         if together._scheduler.room - together._scheduler.inside >= rows:
