@@ -8,7 +8,7 @@ export ETBAC_STARTED := $(shell date +%s)
 PYTEST := OMP_NUM_THREADS=1 ETBAC_THREADS=1 $(PY) -m pytest
 
 .DELETE_ON_ERROR:
-.PHONY: demo demo-full bench bench-backends bench-growth bench-plan docs results seed zoo doctor-check test test-long test-mutants lint types clean
+.PHONY: demo demo-full bench bench-backends bench-growth bench-load bench-plan soak trace docs results seed zoo doctor-check test test-long test-mutants lint types clean
 
 $(READY): constraints.txt pyproject.toml
 	$(PYTHON) -m venv $(VENV)
@@ -37,6 +37,15 @@ bench-backends: $(READY)
 
 bench-growth: $(READY)
 	@$(PY) -m benchmarks.growth
+
+bench-load: $(READY)
+	@$(PY) -m benchmarks.load
+
+soak: $(READY)
+	@$(PY) -m benchmarks.soak
+
+trace: $(READY)
+	@$(PY) -m benchmarks.trace
 
 bench-plan: $(READY)
 	@$(PY) -m benchmarks.plan

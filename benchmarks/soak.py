@@ -36,7 +36,7 @@ from etbac.runtime.trace import Untraced
 QUICK = os.environ.get("QUICK", "") not in ("", "0")
 SECONDS = float(os.environ.get("SECONDS") or (30 if QUICK else 1_800))
 ROUNDS, ROOM, WORKERS, SAMPLES = 5, 128, 2, 1_024
-WARM_UP = 0.25
+WARM_UP = 0.5 if QUICK else 0.25
 """Share of the time after which memory must be flat."""
 LONGEST_WAIT_S = 120.0
 """Nobody waits so long for an answer on any machine: it is lost."""
@@ -103,7 +103,7 @@ class Judge:
         self._found.count("answered")
         self._found.count("samples answered", len(rows))
         if not self._same(rows, result):
-            others = next((self._same(np.roll(rows, by), result) for by in range(1, len(rows))), False)
+            others = any(self._same(np.roll(rows, by), result) for by in range(1, len(rows)))
             self._found.count("reordered" if others else "wrong")
 
     def _same(self, rows: Rows, result: Result) -> bool:
@@ -161,7 +161,7 @@ class Load:
         self._together, self._inputs, self._judge, self._found = together, inputs, judge, found
         self._until, self._samples = time.monotonic() + seconds, len(next(iter(inputs.values())))
         work: list[Callable[[np.random.Generator], None]] = [
-            *(lambda rng, client=client: self._ask(client, rng) for client in CLIENTS),  # type: ignore[misc]
+            *(lambda rng, client=client: self._ask(client, rng) for client in CLIENTS),
             lambda rng: asyncio.run(self._await_all(rng)),
         ]
         self._threads = [

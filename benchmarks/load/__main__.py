@@ -109,7 +109,8 @@ def main() -> int:
         rungs = [Rung(**each) for n in range(ROUNDS) for each in keep(f"round {n}", partial(_round, world, n))["rungs"]]
         expected = [Rung(**each) for each in keep("predicted", partial(_predicted, world))["rungs"]]
         found, predicted = (_goodput(world, each) for each in (rungs, expected))
-        rate = AT * found[REBATCHING][-1]
+        lowest = _rates(world)[0]
+        rate = AT * max(found[REBATCHING][-1], lowest)
         traces = {name: keep(f"trace {name}", partial(_trace, world, name, rate)) for name in TRACES}
     _print_goodput(world, found, predicted)
     _print_traces(world, traces)
@@ -117,7 +118,7 @@ def main() -> int:
     gates = [Measure("samples that were taken in and not answered", "0", str(lost), lost == 0)]
     name = f"{'QUICK ' if QUICK else ''}make bench-load"
     minutes = at_most("minutes, installation included", (time.time() - STARTED) / 60, MINUTES, ".1f")
-    return conclude(name, gates, [*_measures(found, traces), minutes])
+    return conclude(name, gates, [*_measures(found, traces, lowest), minutes])
 
 
 def _goodput(world: World, rungs: Sequence[Rung]) -> dict[str, list[float]]:
@@ -245,18 +246,21 @@ def _arrivals_of(world: World, name: str, rate: float) -> Floats:
     recorded = generator.record(
         Joined(world.chain, world.stages), world.subject.inputs, CLIENTS, each, CLIENTS / RECORDED_RATE, 7
     )
-    return recorded * (len(recorded) / recorded[-1] / rate)
+    faster: Floats = recorded * (len(recorded) / recorded[-1] / rate)
+    return faster
 
 
-def _measures(found: Mapping[str, Sequence[float]], traces: Mapping[str, Row]) -> list[Measure]:
-    def worst(row: str) -> float:
-        return min(ours / theirs for ours, theirs in zip(found[REBATCHING], found[row], strict=True))
+def _ratios(found: Mapping[str, Sequence[float]], row: str, lowest: float) -> list[float]:
+    """The rebatcher's goodput ÷ another's, by bound; whoever fails at the lowest rate is counted as if it kept that."""
+    return [ours / max(theirs, lowest) for ours, theirs in zip(found[REBATCHING], found[row], strict=True)]
 
+
+def _measures(found: Mapping[str, Sequence[float]], traces: Mapping[str, Row], lowest: float) -> list[Measure]:
     off = max(abs(trace["simulated"] / trace["measured"] - 1) for trace in traces.values())
     return [
-        at_least(f"goodput ÷ {STREAMED}, worst bound", worst(STREAMED), 1.5, ".2f"),
-        at_least(f"goodput ÷ {AT_ONCE}, worst bound", worst(AT_ONCE), 1.5, ".2f"),
-        at_least(f"goodput ÷ {FULL}, worst bound", worst(FULL), 1.74, ".2f"),
+        at_least(f"goodput ÷ {STREAMED}, worst bound", min(_ratios(found, STREAMED, lowest)), 1.5, ".2f"),
+        at_least(f"goodput ÷ {AT_ONCE}, worst bound", min(_ratios(found, AT_ONCE, lowest)), 1.5, ".2f"),
+        at_least(f"goodput ÷ {FULL}, worst bound", min(_ratios(found, FULL, lowest)), 1.74, ".2f"),
         at_most("goodput simulated against measured, worst of three traces", off, 0.10),
     ]
 
@@ -269,19 +273,23 @@ def _print_goodput(
         f"Poisson arrivals, {os.environ[THREADS_VARIABLE]} engine thread(s); beside each what the simulator says"
     )
     table = Table("", *(f"within {bound:g} ×" for bound in BOUNDS), title=title)
-    for row, each in found.items():
-        table.add_row(row, *(f"{ours:,.0f} ({said:,.0f})" for ours, said in zip(each, predicted[row], strict=True)))
-    for row in (STREAMED, AT_ONCE, FULL):
-        ratios = (ours / theirs for ours, theirs in zip(found[REBATCHING], found[row], strict=True))
-        table.add_row(f"rebatching ÷ {row}", *(f"{ratio:.2f}" for ratio in ratios))
-    console.print(table)
     lowest = _rates(world)[0]
+    for row, each in found.items():
+        pairs = zip(each, predicted[row], strict=True)
+        table.add_row(row, *(f"{_rate(ours, lowest)} ({_rate(said, lowest)})" for ours, said in pairs))
+    for row in (STREAMED, AT_ONCE, FULL):
+        table.add_row(f"rebatching ÷ {row}", *(f"{ratio:.2f}" for ratio in _ratios(found, row, lowest)))
+    console.print(table)
     console.print(
-        f"A row that fails at the lowest rate, {lowest:,.0f} a second, is counted as if it kept it. E3 publishes 1.74 "
-        "times the goodput of dynamic batching. What can be compared is the question (requests a second within a bound "
-        "on latency) and the rival; not its several GPUs, models, bounds and load: here it is one process on "
+        f"A rival that fails at the lowest rate, {lowest:,.0f} a second, is counted as if it kept it. E3 publishes "
+        "1.74 times the goodput of dynamic batching. What can be compared is the question (requests a second within "
+        "a bound on latency) and the rival; not its several GPUs, models, bounds and load: here it is one process on "
         "a CPU."
     )
+
+
+def _rate(rate: float, lowest: float) -> str:
+    return f"{rate:,.0f}" if rate else f"< {lowest:,.0f}"
 
 
 def _print_traces(world: World, traces: Mapping[str, Row]) -> None:

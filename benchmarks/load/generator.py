@@ -94,8 +94,8 @@ def record(server: Server, samples: Mapping[str, Array], clients: int, each: int
             thread.start()
         for thread in threads:
             thread.join()
-    arrivals: Floats = np.sort(seconds)
-    return arrivals - arrivals[0]
+    arrivals: Floats = np.sort(seconds) - min(seconds)
+    return arrivals
 
 
 def write(arrivals: Floats, path: Path) -> None:

@@ -42,14 +42,15 @@ def climb(contenders: Sequence[tuple[P99, float]], rates: Sequence[float], numbe
 
 
 def goodput(rungs: Sequence[Rung], row: str, bound_s: float) -> float:
-    """The highest rate whose p99 keeps the bound, the median of the rounds, before the first that does not; between the
-    two by the logarithms. Below the lowest rate measured: that rate (so that a rival is never shown worse than it may
-    be)."""
+    """The highest rate whose p99 (the median of the rounds) keeps the bound, before the first that does not; between
+    the two by the logarithms. 0 where the lowest rate does not keep it."""
     rates = sorted({rung.rate for rung in rungs if rung.row == row})
     p99 = [float(np.median([rung.p99_s for rung in rungs if rung.row == row and rung.rate == rate])) for rate in rates]
     over = next((place for place, each in enumerate(p99) if each > bound_s), len(rates))
-    if over in (0, len(rates)):
-        return rates[min(over, len(rates) - 1)]
+    if over == 0:
+        return 0.0
+    if over == len(rates):
+        return rates[-1]
     below, above = p99[over - 1 : over + 1]
     share = np.log(bound_s / below) / np.log(above / below) if np.isfinite(above) else 0.0
     return float(rates[over - 1] * (rates[over] / rates[over - 1]) ** share)

@@ -88,10 +88,11 @@ class AtATime:
 
     def _work(self) -> None:
         while batch := self._next():
-            specs = self._chain.manifest.inputs
             inputs = {
-                spec.name: np.concatenate([sample[spec.name] for sample, _ in batch], spec.batch_axis or 0)
-                for spec in specs
+                spec.name: batch[0][0][spec.name]
+                if spec.batch_axis is None
+                else np.concatenate([sample[spec.name] for sample, _ in batch], spec.batch_axis)
+                for spec in self._chain.manifest.inputs
             }
             for part in self._chain.stream(inputs):
                 now = time.perf_counter()

@@ -52,16 +52,20 @@ def split(specs: tuple[TensorSpec, ...], batch: Batch, largest: int) -> Iterator
 
 def _check_one(spec: TensorSpec, value: Any) -> Array:
     array = _as_array(spec, value)
-    expected = _shape(spec.shape)
     if array.ndim != len(spec.shape):
         raise InputError(
-            f"input {spec.name!r} has the shape {_shape(array.shape)}; the model takes {expected}{_hint(spec, array)}"
+            f"input {spec.name!r} has the shape {_shape(array.shape)}; the model takes {_shape(spec.shape)}"
+            f"{_hint(spec, array)}"
         )
     for found, size in zip(array.shape, spec.shape, strict=True):
         if isinstance(size, int) and found != size:
-            raise InputError(f"input {spec.name!r} has the shape {_shape(array.shape)}; the model takes {expected}")
+            raise InputError(
+                f"input {spec.name!r} has the shape {_shape(array.shape)}; the model takes {_shape(spec.shape)}"
+            )
     if array.size == 0:
-        raise InputError(f"input {spec.name!r} is empty (shape {_shape(array.shape)}); the model takes {expected}")
+        raise InputError(
+            f"input {spec.name!r} is empty (shape {_shape(array.shape)}); the model takes {_shape(spec.shape)}"
+        )
     if array.dtype.kind == "f" and np.isnan(array.min()):
         raise InputError(f"input {spec.name!r} holds NaN in {_rows_with_nan(spec, array)}; remove or replace them")
     return array

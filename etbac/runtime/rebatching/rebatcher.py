@@ -293,9 +293,11 @@ class Rebatcher:
         """Whoever takes a request out of `_requests` ends it, and nobody else."""
         wanted = request.future.set_running_or_notify_cancel()
         self._trace.answered(number, how if wanted else "cancelled")
-        if wanted and isinstance(result, Exception):
+        if not wanted:
+            return
+        if isinstance(result, Exception):
             request.future.set_exception(result)
-        elif wanted:
+        else:
             request.future.set_result(result)
 
     def _run_alone(self, alone: _Alone) -> None:
