@@ -49,8 +49,8 @@ class Result:
 
     def keeps(self, name: str) -> bool:
         """Whether this row's accuracy is PRECISION of the full model's, or better."""
-        accuracy = self.judged["accuracy"]
-        return bool(accuracy[name] >= PRECISION * accuracy[FULL])
+        found = self.judged["accuracy"].get(name)
+        return found is not None and bool(found >= PRECISION * self.judged["accuracy"][FULL])
 
     def place(self, size: int) -> int:
         """Of the faster of our two rows among those that keep the precision: 1 is the fastest, 0 neither keeps it."""
