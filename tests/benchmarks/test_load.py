@@ -38,7 +38,7 @@ def rungs(row: str, *p99: float) -> list[Rung]:
 
 
 def test_goodput_is_the_rate_at_which_the_bound_is_reached() -> None:
-    measured = rungs("ours", 1.0, 1.0, 4.0, 0.5) + rungs("theirs", 9.0, 9.0)
+    measured = rungs("ours", 3.0, 1.0, 4.0, 5.0) + rungs("theirs", 9.0, 9.0)
     assert goodput(measured, "ours", 2.0) == pytest.approx(200 * 2**0.5), "half way, by logarithms"
     assert goodput(measured, "ours", 1.0) == 200
     assert goodput(measured, "ours", 5.0) == 800, "no rate was too high"
@@ -60,8 +60,8 @@ def test_a_contender_climbs_until_its_bound_is_out_of_reach() -> None:
 
         return measure
 
-    found = climb([(contender("fast", 1.0), 4.0), (contender("slow", 3.0), 4.0)], [1.0, 2.0, 3.0, 4.0], 0)
-    assert asked == {"fast": 4, "slow": 3}
+    found = climb([(contender("fast", 1.0), 4.0), (contender("slow", 3.5), 4.0)], [1.0, 2.0, 3.0, 4.0], 0)
+    assert asked == {"fast": 4, "slow": 3}, "over 6 twice"
     assert [rung.rate for rung in found if rung.row == "slow"] == [1.0, 2.0, 3.0]
 
 
