@@ -80,7 +80,7 @@ def draw(axes: Axes, events: Sequence[Event]) -> None:
     """Engines above, host work below, on a line for each thread."""
     spans = [event for event in events if event.get("cat") in (ENGINE, HOST)]
     engines = [event for event in spans if event["cat"] == ENGINE]
-    first = sorted(event["ts"] for event in engines)[len(engines) // 3]
+    first = _busiest(np.sort([event["ts"] for event in engines]))
     shown = [event for event in spans if first - 100 <= event["ts"] <= first + SHOWN_MS * 1e3]
     names = {event["tid"]: event["args"]["name"] for event in events if event["ph"] == "M"}
     tracks = sorted({event["tid"] for event in shown}, key=lambda track: names[track])
@@ -93,13 +93,18 @@ def draw(axes: Axes, events: Sequence[Event]) -> None:
         left, width = (event["ts"] - first) / 1e3, event["dur"] / 1e3
         colour = COLOURS[event["args"]["stage"] % len(COLOURS)] if is_engine else HOST_COLOUR
         axes.barh(line - 0.12 if is_engine else line + 0.28, width, 0.5 if is_engine else 0.22, left, color=colour)
-        if is_engine and width > SHOWN_MS / 60:
+        if is_engine and width > SHOWN_MS / 60 and left + width < SHOWN_MS:
             axes.text(left + width / 2, line - 0.12, event["args"]["rows"], ha="center", va="center", fontsize=7)
     axes.set_yticks(range(len(tracks)), [names[track] for track in tracks])
     axes.invert_yaxis()
     axes.set_xlim(-0.1, SHOWN_MS)
     axes.set_xlabel("ms; in each run of an engine the rows that it ran")
     axes.legend(loc="upper left", bbox_to_anchor=(1.0, 1.0), fontsize=8, frameon=False)
+
+
+def _busiest(begins: np.ndarray[Any, np.dtype[np.float64]]) -> float:
+    """From when most engines begin within what is drawn."""
+    return float(begins[np.argmax(np.searchsorted(begins, begins + SHOWN_MS * 1e3) - np.arange(len(begins)))])
 
 
 if __name__ == "__main__":

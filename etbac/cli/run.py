@@ -16,7 +16,7 @@ from etbac.runtime.chain import Chain, load
 from etbac.runtime.exits import Thresholds
 from etbac.runtime.results import Result, join
 from etbac.runtime.sources import Source, open_source
-from etbac.runtime.trace import Tracer
+from etbac.runtime.trace import UNTRACED, Tracer
 
 NO_PLAN = "no plan: every sample takes the whole chain; run `etbac plan --precision 0.9968`"
 
@@ -131,8 +131,12 @@ def run_batches(
 ) -> tuple[Result, list[float]]:
     """All rows' answers, and the seconds from each batch's call to its last answer."""
     results, seconds = [], []
+    told = trace or UNTRACED
+    began = told.now()
     for batch in source.batches(batch_size):
+        told.host("read inputs", began)
         start = time.perf_counter()
         results.append(chain.run(batch, thresholds, trace=trace))
         seconds.append(time.perf_counter() - start)
+        began = told.now()
     return join(results), seconds

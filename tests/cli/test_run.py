@@ -323,6 +323,7 @@ def test_a_trace_is_written_beside_the_answers(engines: Path, tmp_path: Path) ->
     events = json.loads(trace.read_text())["traceEvents"]
     batches = [event["args"]["rows"] for event in events if event.get("cat") == "batch"]
     assert batches == [5, 5, 5, 1]
+    assert [event["name"] for event in events].count("read inputs") == 4
     left = {entry["exit_id"]: entry["samples"] for entry in found["exits"]}
     for exit_id, samples in left.items():
         runs = [event["args"] for event in events if event.get("cat") == "engine"]
