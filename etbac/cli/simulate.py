@@ -43,6 +43,13 @@ SAMPLES = 20_000
     type=click.FloatRange(0, min_open=True),
     help="Milliseconds in which an answer is wanted.  [default: twice the full model's for one sample]",
 )
+@click.option(
+    "--beyond",
+    type=click.FloatRange(0),
+    default=0.0,
+    show_default=True,
+    help="Milliseconds of a sample's way in and out beyond the engines: threads that wake up, a network.",
+)
 @click.option("--devices", type=click.IntRange(1), default=1, show_default=True, help="Each with the whole chain.")
 @click.option("--room", type=click.IntRange(1), default=256, show_default=True, help="Samples on a device at once.")
 @click.option("--seed", type=int, default=0, show_default=True, help="Of arrivals, and of who leaves where.")
@@ -56,6 +63,7 @@ def cli(
     burst: int,
     trace: Path | None,
     within: float | None,
+    beyond: float,
     devices: int,
     room: int,
     seed: int,
@@ -78,8 +86,8 @@ def cli(
     leaves = _leaves(engine_dir, plan, ids, len(arrivals), seed)
     within_s = 2 * float(full.seconds[0, 0]) if within is None else within / 1e3
     found = {
-        "chain": simulate(stages, arrivals, leaves, devices, room, within_s, seed),
-        "full model": simulate(full, arrivals, np.zeros_like(leaves), devices, room, within_s, seed),
+        "chain": simulate(stages, arrivals, leaves, devices, room, within_s, seed, beyond / 1e3),
+        "full model": simulate(full, arrivals, np.zeros_like(leaves), devices, room, within_s, seed, beyond / 1e3),
     }
     rows = {name: _figures(each, within_s) for name, each in found.items()}
     offered = len(arrivals) / max(float(arrivals[-1] - arrivals[0]), 1e-9)

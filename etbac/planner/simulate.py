@@ -52,12 +52,14 @@ def simulate(
     room: int = 256,
     due_s: float | None = None,
     seed: int = 0,
+    beyond_s: float = 0.0,
 ) -> Simulation:
     """Samples that arrive at these seconds (ascending) and leave at these stages.
 
     `devices`: each with the whole chain; a sample goes where the fewest are. `room`: of each device. `due_s`: after
     which an answer is due, by default as `Rebatcher` has it. A run takes what the profile says; where single runs are
-    known, one is drawn (by `seed`). Nothing else takes time.
+    known, one is drawn (by `seed`). `beyond_s`: what a sample's way in and out takes beyond that, without keeping any
+    device busy. Nothing else takes time.
     """
     world = _World([Scheduler(costs, room) for _ in range(devices)], arrivals, leaves, seed)
     due_s = costs.patience if due_s is None else due_s
@@ -65,7 +67,7 @@ def simulate(
         world.end_until(now)
         world.offer(sample, now, now + due_s)
     world.end_until(np.inf)
-    return Simulation(world.latency, world.last - float(arrivals[0]), np.array(world.rows))
+    return Simulation(world.latency + beyond_s, world.last - float(arrivals[0]), np.array(world.rows))
 
 
 class _World:

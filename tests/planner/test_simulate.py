@@ -37,6 +37,13 @@ def test_a_run_takes_what_a_measured_run_took() -> None:
     np.testing.assert_allclose(found.latency_s, [2.0, 6.0])
 
 
+def test_the_way_in_and_out_is_added_and_keeps_nobody_waiting() -> None:
+    arrivals, leaves = np.array([0.0, 0.1, 0.2]), np.array([0, 1, 0])
+    plain, longer = (simulate(LINEAR, arrivals, leaves, beyond_s=beyond) for beyond in (0.0, 0.5))
+    np.testing.assert_allclose(longer.latency_s, plain.latency_s + 0.5)
+    assert longer.seconds == plain.seconds
+
+
 def test_two_devices_take_half_each() -> None:
     found = simulate(LINEAR, np.array([0.0, 0.0]), np.array([1, 1]), devices=2)
     np.testing.assert_allclose(found.latency_s, [3.0, 3.0])

@@ -21,6 +21,7 @@ from etbac.errors import EtbacError, InputError, UsageError
 from etbac.runtime.chain import Chain
 from etbac.runtime.rebatching import Costs, FullError, Rebatcher
 from etbac.runtime.results import Result
+from etbac.runtime.trace import Untraced
 
 COSTS = Costs(np.tile(1e-4 + 1e-5 * np.arange(1, 9), (3, 1)))
 
@@ -236,3 +237,37 @@ def test_memory_does_not_grow_with_the_batches_that_were_answered(chain: Chain) 
         tracemalloc.stop()
     assert after - before < 20_000, "400 requests later"
     assert not together._requests
+
+
+def test_requests_that_are_cancelled_at_any_moment_end_once_and_take_nobody_with_them(chain: Chain) -> None:
+    ended: dict[int, list[str]] = {}
+
+    class Ends(Untraced):
+        def request(self, number: int, rows: int) -> None:
+            ended[number] = []
+
+        def answered(self, number: int, how: str) -> None:
+            ended[number].append(how)
+
+    rng = np.random.default_rng(0)
+    requests = [make_inputs(int(rows), seed) for seed, rows in enumerate(rng.integers(1, 4, 300))]
+    futures: list[Future[Result]] = []
+    with Rebatcher(chain, COSTS, 1024, 2, 0.6, Ends()) as together:
+
+        def cancel() -> None:
+            for place in range(0, 300, 2):
+                while len(futures) <= place:
+                    pass
+                futures[place].cancel()
+
+        canceller = threading.Thread(target=cancel)
+        canceller.start()
+        for inputs in requests:
+            futures.append(together.submit(inputs))
+        canceller.join()
+    assert together._scheduler.inside == 0
+    for place, (inputs, future) in enumerate(zip(requests, futures, strict=True)):
+        assert ended[place] == ["cancelled" if future.cancelled() else "answered"]
+        assert place % 2 == 0 or not future.cancelled()
+        if not future.cancelled():
+            same(future.result(0), chain.run(inputs, 0.6))
