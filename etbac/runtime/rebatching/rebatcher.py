@@ -287,17 +287,18 @@ class Rebatcher:
                 return
         if self._requests.pop(number, None) is None:  # cancelled just now
             return
-        self._end(number, request, "answered", request.answers.result(self._chain.fields))
+        self._end(number, request, request.answers.result(self._chain.fields))
 
-    def _end(self, number: int, request: _Request, how: str, result: Result | Exception) -> None:
-        """Whoever takes a request out of `_requests` ends it, and nobody else."""
-        wanted = request.future.set_running_or_notify_cancel()
-        self._trace.answered(number, how if wanted else "cancelled")
+    def _end(self, number: int, request: _Request, result: Result | Exception | None = None) -> None:
+        """Whoever takes a request out of `_requests` ends it, and nobody else. Of one that was cancelled only those who
+        wait for it are told."""
+        wanted, failed = request.future.set_running_or_notify_cancel(), isinstance(result, Exception)
+        self._trace.answered(number, "cancelled" if not wanted else "failed" if failed else "answered")
         if not wanted:
             return
         if isinstance(result, Exception):
             request.future.set_exception(result)
-        else:
+        elif result is not None:
             request.future.set_result(result)
 
     def _run_alone(self, alone: _Alone) -> None:
@@ -319,14 +320,15 @@ class Rebatcher:
         self._fail(numbers, error)
 
     def _cancelled(self, number: int) -> None:
-        if self._forget(number) is not None:
-            self._trace.answered(number, "cancelled")
+        request = self._forget(number)
+        if request is not None:
+            self._end(number, request)
 
     def _fail(self, numbers: Sequence[int], error: Exception) -> None:
         for number in numbers:
             request = self._forget(number)
             if request is not None:
-                self._end(number, request, "failed", error)
+                self._end(number, request, error)
 
     def _forget(self, number: int) -> _Request | None:
         """Take a request's samples out, those still inside; None where it is not known any more."""

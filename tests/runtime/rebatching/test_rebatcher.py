@@ -6,7 +6,7 @@ import asyncio
 import threading
 import tracemalloc
 from collections.abc import Callable
-from concurrent.futures import Future
+from concurrent.futures import Future, wait
 from pathlib import Path
 from typing import Any
 
@@ -136,6 +136,7 @@ def test_a_batch_of_cancelled_requests_alone_ends_and_the_next_is_answered(engin
         running = together.submit(make_inputs(2, 0))
         assert held.begun.wait(20)
         assert running.cancel()
+        assert not wait([running], 20).not_done, "who waits for it is told"
         held.go.set()
         same(together.submit(make_inputs(2, 1)).result(20), held.chain.run(make_inputs(2, 1), 0.0))
 
