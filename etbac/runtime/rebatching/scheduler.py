@@ -81,8 +81,9 @@ class Scheduler:
 
     An idle worker is never kept waiting. It gets the deepest stage at which a sample must start now if it is to reach
     the end in time; else the deepest with a full batch, while survivors wait for each other; else the deepest at which
-    anybody waits. Who would be late even at the next exit goes after all others, since nothing is lost by it any more;
-    but not for ever: once late by the patience that a request has without a deadline, it presses again.
+    anybody waits. A batch is no larger than lets its samples be in time at its end. Who would be late even at the next
+    exit goes after all others, since nothing is lost by it any more; but not for ever: once late by the patience that a
+    request has without a deadline, it presses again.
     `room`: slots, for samples that wait or run.
     """
 
@@ -145,6 +146,7 @@ class Scheduler:
         stage, going = chosen
         queue, most = self._queues[stage], self.costs.max_batch
         places = np.flatnonzero(going)[:most]
+        places = places[: self._in_time(stage, queue[places], now)]
         run = Run(stage, np.sort(queue[places]))
         self._queues[stage] = np.delete(queue, places)
         self._running.append(run)
@@ -170,6 +172,12 @@ class Scheduler:
             self.release(queue[going])
         for run in self._running:
             self._dropped[run.slots[np.isin(run.slots, slots)]] = True
+
+    def _in_time(self, stage: int, slots: Slots, now: float) -> int:
+        """How many of these, from the first on, can run together and still be in time; all where not even one can."""
+        left = np.minimum.accumulate(self._due[slots]) - now
+        fits = np.flatnonzero(self.costs.seconds[stage, : len(slots)] <= left)
+        return int(fits[-1]) + 1 if len(fits) else len(slots)
 
     def _choose(self, now: float) -> tuple[int, Mask] | None:
         """The stage, and which of its queue may go."""

@@ -225,6 +225,13 @@ def test_a_batch_holds_those_in_time_or_those_too_late() -> None:
     assert taken(scheduler, 5.0) == (0, 2)
 
 
+def test_a_batch_is_no_larger_than_lets_its_samples_be_in_time() -> None:
+    for due, rows in ((1.25, 2), (1.4, 4), (1.0, 4)):
+        scheduler = Scheduler(costs(max_batch=4), 8)
+        scheduler.offer(4, due)
+        assert taken(scheduler) == (0, rows), "of 4 that take 1.1, 1.2, 1.3 or 1.4 s; all where each would be late"
+
+
 def test_a_full_batch_is_the_smallest_that_is_worth_it() -> None:
     seconds = np.array([[4.0, 4.2, 4.4, 4.6], [1.0, 2.0, 3.0, 4.0]])
     assert Costs(seconds).full == (4, 1)
