@@ -14,6 +14,7 @@ import threading
 import time
 from collections import Counter
 from collections.abc import Callable
+from concurrent import futures
 from concurrent.futures import CancelledError, Future
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -121,7 +122,7 @@ class Judge:
                 self.check(rows, future.result(LONGEST_WAIT_S))
             except CancelledError:
                 self._found.count("cancelled")
-            except TimeoutError:
+            except futures.TimeoutError:  # not the builtin one before Python 3.11
                 self._found.count("lost")
             except Exception as error:
                 self._found.count("failed")
