@@ -20,8 +20,11 @@ define verdict
 	@$(2) && echo "PASSED $(1)" || { status=$$?; echo "FAILED $(1)"; exit $$status; }
 endef
 
-demo: $(READY)
-	@$(PY) -m benchmarks.demo
+bench demo results soak trace zoo: $(READY)
+	@$(PY) -m benchmarks.$@
+
+bench-backends bench-growth bench-load bench-plan: bench-%: $(READY)
+	@$(PY) -m benchmarks.$*
 
 demo-full: $(READY)
 	@$(PY) -m benchmarks.demo --full
@@ -29,35 +32,8 @@ demo-full: $(READY)
 docs: $(READY)
 	@PYTHONPATH=tests:. $(PY) -m support.pass_pages > docs/passes.md && echo "PASSED make docs"
 
-bench: $(READY)
-	@$(PY) -m benchmarks.bench
-
-bench-backends: $(READY)
-	@$(PY) -m benchmarks.backends
-
-bench-growth: $(READY)
-	@$(PY) -m benchmarks.growth
-
-bench-load: $(READY)
-	@$(PY) -m benchmarks.load
-
-soak: $(READY)
-	@$(PY) -m benchmarks.soak
-
-trace: $(READY)
-	@$(PY) -m benchmarks.trace
-
-bench-plan: $(READY)
-	@$(PY) -m benchmarks.plan
-
-results: $(READY)
-	@$(PY) -m benchmarks.results
-
 seed: $(READY)
 	@PYTHONPATH=tests:. $(PY) -m support.seed
-
-zoo: $(READY)
-	@$(PY) -m benchmarks.zoo
 
 # Every optional package removed in turn, from an environment of its own.
 doctor-check: $(READY)

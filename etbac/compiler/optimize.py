@@ -155,10 +155,8 @@ def _rebuilt(
     _profile(work, lengths, budget_s, note)
     chosen = plan(work, precision, read=False, **planning)
     if chosen.exits != tried:
-        if chosen.exits:
-            note(f"exits that pay: {_listed(chosen.exits)}; rebuilding with those alone")
-        else:
-            note("no exit pays; rebuilding with the full model alone")
+        paying = f"exits that pay: {_listed(chosen.exits)}; rebuilding with those alone"
+        note(paying if chosen.exits else "no exit pays; rebuilding with the full model alone")
         exit_model, options = read()
         gates = {exit_id: gate for exit_id, gate in options.gates.items() if exit_id in chosen.exits}
         compiled = compile_model(exit_model, work, replace(options, exits=chosen.exits, gates=gates))

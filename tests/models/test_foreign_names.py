@@ -163,6 +163,13 @@ def test_vit_of_timm(tmp_path: Path) -> None:
 
 
 KINDS = ("weight", "bias")
+TIMM_SWIN = {
+    "start": ("patch_embed.proj", "patch_embed.norm"),
+    "blocks": ("layers.0.blocks", "layers.1.blocks"),
+    "merging": "layers.1.downsample",
+    "mlp": ("fc1", "fc2"),
+    "head": "head.fc",
+}
 SWIN_NAMES = {
     "torchvision": {
         "start": ("features.0.0", "features.0.2"),
@@ -171,20 +178,8 @@ SWIN_NAMES = {
         "mlp": ("0", "3"),
         "head": "head",
     },
-    "timm": {
-        "start": ("patch_embed.proj", "patch_embed.norm"),
-        "blocks": ("layers.0.blocks", "layers.1.blocks"),
-        "merging": "layers.1.downsample",
-        "mlp": ("fc1", "fc2"),
-        "head": "head.fc",
-    },
-    "paper": {
-        "start": ("patch_embed.proj", "patch_embed.norm"),
-        "blocks": ("layers.0.blocks", "layers.1.blocks"),
-        "merging": "layers.0.downsample",
-        "mlp": ("fc1", "fc2"),
-        "head": "head",
-    },
+    "timm": TIMM_SWIN,
+    "paper": {**TIMM_SWIN, "merging": "layers.0.downsample", "head": "head"},
 }
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
 from support.two_blocks import Reference, make_inputs, make_weights, reference
@@ -23,3 +24,18 @@ def walk(stages: Sequence[Stage], rows: int, seed: int = 0) -> None:
             np.testing.assert_array_equal(given.exit_mask(), expected.confidence[place, left] >= 0.5)
         keep = np.flatnonzero(np.arange(len(left)) % 3 != 1)
         carried, left = given.boundary, left[keep]
+
+
+def walk_together(stages: Sequence[Stage], most: int) -> None:
+    """Four threads, in batches of 1 to `most`."""
+    with ThreadPoolExecutor(4) as pool:
+        list(pool.map(lambda seed: walk(stages, 1 + seed % most, seed), range(40)))
+
+
+def run_twice_and_read_the_first(stages: Sequence[Stage], atol: float = 1e-6) -> None:
+    """What an engine gave must not be changed by its next run."""
+    first, second = make_inputs(4, seed=1), make_inputs(4, seed=2)
+    before = stages[0].run([first["x"], first["scale"]], np.arange(4), 0.5)
+    stages[0].run([second["x"], second["scale"]], np.arange(4), 0.5)
+    expected = reference(make_weights(), first).answers[0]
+    np.testing.assert_allclose(before.predictions()[0], expected, rtol=1e-5, atol=atol)

@@ -21,7 +21,7 @@ Floats = npt.NDArray[np.float64]
 WORTH = 1.1
 """A batch is full where a larger one would need no less than 1 ÷ this of its time for a sample."""
 PATIENCE = 4.0
-"""A request without a deadline is due in this many times what a sample needs to the end of the chain."""
+"""How often a request without a deadline may take what `Costs.patience` counts."""
 
 
 class FullError(EtbacError):

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import gc
 from collections.abc import Iterator
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from pathlib import Path
 
@@ -12,7 +11,7 @@ import numpy as np
 import pytest
 from support.pretended_gpu import Driver, Engine
 from support.two_blocks import make_engine_dir, make_inputs, make_weights, reference
-from support.walks import walk
+from support.walks import run_twice_and_read_the_first, walk, walk_together
 
 from etbac.backends.tensorrt import cuda as driver_module
 from etbac.backends.tensorrt import runner as module
@@ -78,16 +77,11 @@ def test_sizes_may_change_from_batch_to_batch_and_memory_is_used_again(stages: l
 
 
 def test_results_outlive_later_runs(stages: list[Stage]) -> None:
-    first, second = make_inputs(4, seed=1), make_inputs(4, seed=2)
-    before = stages[0].run([first["x"], first["scale"]], np.arange(4), 0.5)
-    stages[0].run([second["x"], second["scale"]], np.arange(4), 0.5)
-    expected = reference(make_weights(), first).answers[0]
-    np.testing.assert_allclose(before.predictions()[0], expected, rtol=1e-5, atol=1e-6)
+    run_twice_and_read_the_first(stages)
 
 
 def test_threads_share_the_stream(stages: list[Stage]) -> None:
-    with ThreadPoolExecutor(4) as pool:
-        list(pool.map(lambda seed: walk(stages, 1 + seed % MAX_BATCH, seed), range(40)))
+    walk_together(stages, MAX_BATCH)
 
 
 def test_only_the_gates_answers_are_copied_unasked(stages: list[Stage], driver: Driver) -> None:
