@@ -7,6 +7,7 @@ import shutil
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict, replace
+from importlib import import_module
 from pathlib import Path
 from typing import Any
 
@@ -149,7 +150,15 @@ def _refuse_joint(trunk: TrunkOptions, exits: Any) -> None:
 
 @contextmanager
 def _accelerating(precision: str) -> Iterator[Accelerator]:
-    """Afterwards the process is as it was: another run in it may compute in other numbers."""
+    """Afterwards the process is as it was: another run in it may compute in other numbers.
+
+    Where several processes train, their group must be gone before the process ends: a thread of a group that is still
+    held may ask for the interpreter while that goes, and the process aborts (pytorch/pytorch#190489). Models wrapped
+    for the group hold it, and so does any function with it as its default, which `torch.distributed.nn.functional`
+    has if it is first imported after the group was made.
+    """
+    if torch.distributed.is_available():
+        import_module("torch.distributed.nn.functional")
     if precision == "fp16" and not torch.accelerator.is_available():
         raise UsageError("mixed precision fp16 needs a GPU, and torch finds none; bf16 works on processors")
     accelerator = Accelerator(
@@ -160,6 +169,7 @@ def _accelerating(precision: str) -> Iterator[Accelerator]:
     try:
         yield accelerator
     finally:
+        accelerator.free_memory()
         accelerator.end_training()
         AcceleratorState._reset_state(reset_partial_state=True)
 

@@ -91,3 +91,26 @@ def test_killed_in_the_middle_they_go_on_to_the_same_losses(trunk: Path, data_fo
     assert resumed.returncode == 0, resumed.stderr
     assert "going on from" in resumed.stderr
     assert losses(killed)[-1] == pytest.approx(losses(whole)[-1], abs=1e-6)
+
+
+GONE = """
+import sys
+from pathlib import Path
+from etbac.training import ExitOptions, train
+
+start, data, out = sys.argv[1:]
+train(out=out, start=start, data=data, exits=[1, 2], heads=ExitOptions(epochs=1, batch_size=25))
+names = [task.read_text().strip() for task in Path("/proc/self/task").glob("*/comm")]
+assert not [name for name in names if "gloo" in name], names
+"""
+"""A thread of a process group that outlives the training may abort the process as it ends."""
+
+
+@pytest.mark.skipif(not Path("/proc/self/task").is_dir(), reason="threads' names are read in /proc")
+def test_no_thread_of_their_group_outlives_the_training(trunk: Path, data_folder: Path, tmp_path: Path) -> None:
+    script = tmp_path / "gone.py"
+    script.write_text(GONE)
+    launch = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2"]
+    arguments = [str(script), str(trunk), str(data_folder), str(tmp_path / "out.pt")]
+    done = subprocess.run([*launch, *arguments], env=environment(), capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
