@@ -19,6 +19,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 from rich.console import Console
 from rich.table import Table
 
@@ -62,7 +63,8 @@ REBATCHING, STREAMED, AT_ONCE, FULL = (
     "full model, dynamic batching",
 )
 TRACES = ("poisson", "bursts", "recorded")
-REPLAYS, BURST, ALONE = 3, 8, 100 if QUICK else 400
+REPLAYS, BURST, ALONE = 3, 8, 100 if QUICK else 300
+MOST_BY_SAMPLE_S = 2e-4
 CLIENTS, RECORDED_RATE = 8, 400.0
 """Who asks while arrivals are recorded, and about how often all of them do; replayed faster, at the traces' rate."""
 PROFILE = FOLDER / "profile.json"
@@ -83,8 +85,8 @@ class World:
         self.stages, self.of_full = costs_of(self.profile, self.chain.manifest.max_batch)
         self.one_s = float(self.of_full.seconds[0, 0])
         self.leaves = self.chain.run(subject.inputs).exit
-        self.beyond_s = 0.0
-        """What a sample's way in and out takes, as `_alone` measures it."""
+        self.beyond_s = self.by_sample_s = 0.0
+        """What a sample's way in and out takes, and for how much longer it keeps the worker, as `_alone` finds them."""
 
     def rows(self, count: int, seed: int) -> Any:
         return np.random.default_rng([seed, 3]).integers(len(self.leaves), size=count)
@@ -108,7 +110,7 @@ def main() -> int:
     subject = the_demos()
     with ExitStack() as stack:
         world = World(stack, subject, keep)
-        world.beyond_s = keep("alone", partial(_alone, world))["beyond_s"]
+        world.beyond_s, world.by_sample_s = keep("alone", partial(_alone, world)).values()
         rungs = [Rung(**each) for n in range(ROUNDS) for each in keep(f"round {n}", partial(_round, world, n))["rungs"]]
         expected = [Rung(**each) for each in keep("predicted", partial(_predicted, world))["rungs"]]
         found, predicted = (_goodput(world, each) for each in (rungs, expected))
@@ -152,11 +154,32 @@ def _measured(chain: Chain) -> Row:
 
 
 def _alone(world: World) -> Row:
-    """Samples one after the other, each with the rebatcher to itself: what their latency is beyond their engines'."""
-    arrivals: Floats = 10 * world.one_s * np.arange(1, ALONE + 1, dtype=np.float64)
-    played = world.play(Joined(world.chain, world.stages), arrivals, 0, BOUNDS[-1] * world.one_s)
-    engines = np.cumsum(world.stages.seconds[:, 0])[world.leaves[world.rows(ALONE, 0)]]
-    return {"beyond_s": max(0.0, float(np.median(played.latency_s - engines)))}
+    """Samples, then bursts, each with the rebatcher to itself: what the simulator has to add so that it says what was
+    measured of both."""
+    costs, due_s = Costs(world.stages.seconds), BOUNDS[-1] * world.one_s
+
+    def far_apart(size: int) -> tuple[Floats, npt.NDArray[np.int64]]:
+        """Arrivals and which stage each sample leaves at, `size` samples at a time."""
+        arrivals: Floats = np.repeat(10 * size * world.one_s * np.arange(1, ALONE + 1), size)
+        return arrivals, world.leaves[world.rows(len(arrivals), size)]
+
+    def measured(size: int) -> float:
+        latency = world.play(Joined(world.chain, world.stages), far_apart(size)[0], size, due_s).latency_s
+        return float(np.median(latency.reshape(-1, size).mean(axis=1)))
+
+    def simulated(size: int, by_sample_s: float) -> float:
+        latency = simulate(costs, *far_apart(size), 1, ROOM, due_s, 0, 0.0, by_sample_s).latency_s
+        return float(np.median(latency.reshape(-1, size).mean(axis=1)))
+
+    one, several = measured(1), measured(BURST)
+
+    def fitted(by_sample_s: float) -> tuple[float, float, float]:
+        """How far off it is, and what is added."""
+        beyond_s = max(0.0, one - simulated(1, by_sample_s))
+        return abs(simulated(BURST, by_sample_s) + beyond_s - several), beyond_s, by_sample_s
+
+    _, beyond_s, by_sample_s = min(map(fitted, np.arange(0, MOST_BY_SAMPLE_S, 5e-6).tolist()))
+    return {"beyond_s": beyond_s, "by_sample_s": by_sample_s}
 
 
 def _rates(world: World) -> list[float]:
@@ -201,7 +224,8 @@ def _predicted(world: World) -> Row:
         def measure(rate: float, seed: int) -> Mapping[str, float]:
             arrivals = _arrivals(rate, seed)
             leaves = np.minimum(world.leaves[world.rows(len(arrivals), seed)], depth)
-            return {row: p99_of(simulate(costs, arrivals, leaves, 1, ROOM, due_s, seed, world.beyond_s).latency_s)}
+            how = 1, ROOM, due_s, seed, world.beyond_s, world.by_sample_s
+            return {row: p99_of(simulate(costs, arrivals, leaves, *how).latency_s)}
 
         return measure
 
@@ -234,7 +258,8 @@ def _trace(world: World, name: str, rate: float) -> Row:
     played = [world.play(Joined(world.chain, world.stages), arrivals, n, within_s) for n in range(REPLAYS)]
     each = sorted(played, key=lambda one: one.goodput(within_s))[REPLAYS // 2]
     command = ["simulate", "--engine-dir", str(world.subject.path), "--profile", str(PROFILE), "--trace", str(path)]
-    command += ["--within", f"{within_s * 1e3:.4f}", "--beyond", f"{world.beyond_s * 1e3:.4f}", "--json"]
+    command += ["--within", f"{within_s * 1e3:.4f}", "--beyond", f"{world.beyond_s * 1e3:.4f}"]
+    command += ["--by-sample", f"{world.by_sample_s * 1e3:.4f}", "--json"]
     console.print(f"$ etbac {' '.join(command)}")
     said = subprocess.run([sys.executable, "-m", "etbac", *command], capture_output=True, text=True, check=True).stdout
     return {
@@ -292,7 +317,8 @@ def _print_goodput(
         table.add_row(f"rebatching ÷ {row}", *(f"{ratio:.2f}" for ratio in _ratios(found, row, lowest)))
     console.print(table)
     console.print(
-        f"A sample's way in and out, beyond its engines: {world.beyond_s * 1e6:,.0f} µs. With the best batch always at "
+        f"A sample's way in and out, beyond its engines: {world.beyond_s * 1e6:,.0f} µs, and it keeps the worker for "
+        f"{world.by_sample_s * 1e6:,.0f} µs longer. With the best batch always at "
         f"hand, however late, the chain's engines would answer {_capacity(world):,.0f} a second: no policy does more."
     )
     console.print(

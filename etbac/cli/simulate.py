@@ -50,6 +50,13 @@ SAMPLES = 20_000
     show_default=True,
     help="Milliseconds of a sample's way in and out beyond the engines: threads that wake up, a network.",
 )
+@click.option(
+    "--by-sample",
+    type=click.FloatRange(0),
+    default=0.0,
+    show_default=True,
+    help="Milliseconds for which each sample of a run keeps its device for longer: answers that are handed out.",
+)
 @click.option("--devices", type=click.IntRange(1), default=1, show_default=True, help="Each with the whole chain.")
 @click.option("--room", type=click.IntRange(1), default=256, show_default=True, help="Samples on a device at once.")
 @click.option("--seed", type=int, default=0, show_default=True, help="Of arrivals, and of who leaves where.")
@@ -64,6 +71,7 @@ def cli(
     trace: Path | None,
     within: float | None,
     beyond: float,
+    by_sample: float,
     devices: int,
     room: int,
     seed: int,
@@ -85,9 +93,10 @@ def cli(
         arrivals = poisson(rate, SAMPLES, seed) if burst == 1 else bursts(rate, SAMPLES, burst, seed)
     leaves = _leaves(engine_dir, plan, ids, len(arrivals), seed)
     within_s = 2 * float(full.seconds[0, 0]) if within is None else within / 1e3
+    how = devices, room, within_s, seed, beyond / 1e3, by_sample / 1e3
     found = {
-        "chain": simulate(stages, arrivals, leaves, devices, room, within_s, seed, beyond / 1e3),
-        "full model": simulate(full, arrivals, np.zeros_like(leaves), devices, room, within_s, seed, beyond / 1e3),
+        "chain": simulate(stages, arrivals, leaves, *how),
+        "full model": simulate(full, arrivals, np.zeros_like(leaves), *how),
     }
     rows = {name: _figures(each, within_s) for name, each in found.items()}
     offered = len(arrivals) / max(float(arrivals[-1] - arrivals[0]), 1e-9)

@@ -53,15 +53,16 @@ def simulate(
     due_s: float | None = None,
     seed: int = 0,
     beyond_s: float = 0.0,
+    by_sample_s: float = 0.0,
 ) -> Simulation:
     """Samples that arrive at these seconds (ascending) and leave at these stages.
 
     `devices`: each with the whole chain; a sample goes where the fewest are. `room`: of each device. `due_s`: after
     which an answer is due, by default as `Rebatcher` has it. A run takes what the profile says; where single runs are
     known, one is drawn (by `seed`). `beyond_s`: what a sample's way in and out takes beyond that, without keeping any
-    device busy. Nothing else takes time.
+    device busy; `by_sample_s`: for how much longer each sample of a run keeps its device. Nothing else takes time.
     """
-    world = _World([Scheduler(costs, room) for _ in range(devices)], arrivals, leaves, seed)
+    world = _World([Scheduler(costs, room) for _ in range(devices)], arrivals, leaves, seed, by_sample_s)
     due_s = costs.patience if due_s is None else due_s
     for sample, now in enumerate(arrivals.tolist()):
         world.end_until(now)
@@ -73,8 +74,10 @@ def simulate(
 class _World:
     """Devices, what runs on them, and when it ends."""
 
-    def __init__(self, devices: list[Scheduler], arrivals: Floats, leaves: Places, seed: int) -> None:
-        self.devices, self.arrivals, self.leaves = devices, arrivals, leaves
+    def __init__(
+        self, devices: list[Scheduler], arrivals: Floats, leaves: Places, seed: int, by_sample_s: float
+    ) -> None:
+        self.devices, self.arrivals, self.leaves, self.by_sample_s = devices, arrivals, leaves, by_sample_s
         self.latency = np.full(len(arrivals), np.inf)
         self.rows: list[int] = []
         self.last = float(arrivals[-1])
@@ -115,4 +118,5 @@ class _World:
         seconds = float(costs.seconds[what])
         if costs.runs is not None:
             seconds *= float(costs.runs[what][self._rng.integers(costs.runs.shape[-1])])
+        seconds += self.by_sample_s * len(run.slots)
         heapq.heappush(self._ends, (now + seconds, len(self.rows), device))

@@ -25,12 +25,10 @@ class Leaving:
 class Answers:
     """A batch's answers as they come in, put where the samples stood."""
 
-    def __init__(self, rows: int, ids: Sequence[int]) -> None:
+    def __init__(self, rows: int, ids: npt.ArrayLike) -> None:
         self._rows = self._missing = rows
         self.ids = np.asarray(ids)
         self._predictions: list[Array] = []
-        self._places = np.empty(rows, np.int64)
-        self._confidence = np.empty(rows, np.float32)
 
     @property
     def complete(self) -> bool:
@@ -38,13 +36,15 @@ class Answers:
 
     def put(self, left: Leaving) -> None:
         self._missing -= len(left.rows)
-        self._places[left.rows] = left.place
-        self._confidence[left.rows] = left.confidence
         if len(left.rows) == self._rows:
-            self._predictions = list(left.predictions)
+            self._predictions, self._confidence = list(left.predictions), left.confidence
+            self._places = np.full(self._rows, left.place)
             return
         if not self._predictions:
             self._predictions = [np.empty((self._rows, *tensor.shape[1:]), tensor.dtype) for tensor in left.predictions]
+            self._places, self._confidence = np.empty(self._rows, np.int64), np.empty(self._rows, np.float32)
+        self._places[left.rows] = left.place
+        self._confidence[left.rows] = left.confidence
         for whole, tensor in zip(self._predictions, left.predictions, strict=True):
             whole[left.rows] = tensor
 

@@ -44,6 +44,11 @@ def test_the_way_in_and_out_is_added_and_keeps_nobody_waiting() -> None:
     assert longer.seconds == plain.seconds
 
 
+def test_each_sample_of_a_run_keeps_its_device_for_longer() -> None:
+    found = simulate(LINEAR, np.array([0.0, 0.1, 0.2]), np.array([0, 0, 0]), by_sample_s=0.25)
+    np.testing.assert_allclose(found.latency_s, [1.25, 3.15, 3.05])
+
+
 def test_two_devices_take_half_each() -> None:
     found = simulate(LINEAR, np.array([0.0, 0.0]), np.array([1, 1]), devices=2)
     np.testing.assert_allclose(found.latency_s, [3.0, 3.0])

@@ -70,12 +70,7 @@ class Pool:
 
     def differing(self, arrays: Sequence[Array]) -> str | None:
         """What of these cannot stand beside what is kept, with both sizes; None where all can."""
-        for spec, kept, array in zip(self._specs, self.tensors, arrays, strict=False):
-            if not _fits(spec, kept, array):
-                ours, theirs = _shown(spec, array), _shown(spec, kept)
-                other = f"{theirs} with other values" if ours == theirs else theirs
-                return f"{spec.name} is {ours}, and was {other}"
-        return None
+        return differing(self._specs, self.tensors, arrays)
 
     def clear(self) -> None:
         """Nobody is in it: the next samples may be of another size."""
@@ -84,6 +79,38 @@ class Pool:
     def _like(self, spec: TensorSpec, array: Array) -> Array:
         axis = spec.batch_axis
         return array.copy() if axis is None else np.empty(_with(array.shape, axis, self._room), array.dtype)
+
+
+def join(
+    specs: Sequence[TensorSpec], some: Sequence[tuple[Sequence[Array], Slots]], scratch: Scratch
+) -> Sequence[Array]:
+    """Those rows of several requests' tensors, one request after the other; in the scratch until the next batch."""
+    joined = []
+    for place, spec in enumerate(specs):
+        axis = spec.batch_axis
+        if axis is None:
+            joined.append(some[0][0][place])
+            continue
+        parts = [_rows(arrays[place], rows, axis) for arrays, rows in some]
+        if len(parts) > 1:
+            size = sum(part.shape[axis] for part in parts)
+            whole = scratch.empty((join, place), _with(parts[0].shape, axis, size), parts[0].dtype)
+            parts = [np.concatenate(parts, axis, out=whole)]
+        joined += parts
+    return joined
+
+
+def differing(specs: Sequence[TensorSpec], kept: Sequence[Array], arrays: Sequence[Array]) -> str | None:
+    """What of these cannot stand beside what is kept, with both sizes; None where all can, or nothing is kept."""
+    for spec, ours, theirs in zip(specs, kept, arrays, strict=False):
+        if not _fits(spec, ours, theirs):
+            was, found = _shown(spec, ours), _shown(spec, theirs)
+            return f"{spec.name} is {found}, and was {was}{' with other values' if was == found else ''}"
+    return None
+
+
+def _rows(array: Array, rows: Slots, axis: int) -> Array:
+    return array if array.shape[axis] == 1 else array.take(rows, axis)
 
 
 def _take(array: Array, rows: Slots, axis: int, scratch: Scratch | None, owner: Any) -> Array:

@@ -144,25 +144,47 @@ class Scheduler:
         if chosen is None:
             return None
         stage, going = chosen
-        queue, most = self._queues[stage], self.costs.max_batch
-        places = np.flatnonzero(going)[:most]
-        places = places[: self._in_time(stage, queue[places], now)]
-        run = Run(stage, np.sort(queue[places]))
-        self._queues[stage] = np.delete(queue, places)
-        self._running.append(run)
-        return run
+        queue = self._queues[stage]
+        able = queue if going is None else queue[going]
+        count = self._in_time(stage, able[: self.costs.max_batch], now)
+        if going is None:
+            self._queues[stage] = queue[count:]
+        else:
+            going[going.nonzero()[0][count:]] = False
+            self._queues[stage] = queue[~going]
+        return self._begin(stage, np.sort(able[:count]))
 
     def done(self, run: Run, leaving: Mask) -> Mask:
         """The run has ended. Slots of those that leave are free again, and those of the dropped; the others wait before
         the next stage. Which of the run's slots have an answer that somebody waits for."""
-        self._running.remove(run)
         dropped = self._dropped[run.slots]
-        gone = leaving | dropped
-        self._dropped[run.slots] = False
-        self.release(run.slots[gone])
-        if not gone.all():
-            self._wait(run.stage + 1, run.slots[~gone])
+        staying = run.slots[~(leaving | dropped)]
+        self._end(run, leaving | dropped)
+        if len(staying):
+            self._wait(run.stage + 1, staying)
         return leaving & ~dropped
+
+    def follow(self, run: Run, leaving: Mask, now: float) -> tuple[Mask, Slots, Run] | None:
+        """As `done`, and then `take`, where that takes just those who stay: which slots have an answer, the places in
+        the run of those who stay, and their next run. None, and nothing has changed, where nobody stays, others wait
+        with them, or somebody else goes first."""
+        stage = run.stage + 1
+        if leaving.all() or len(self._queues[stage]):
+            return None
+        dropped = self._dropped[run.slots]
+        places = (~(leaving | dropped)).nonzero()[0]
+        if not len(places):
+            return None
+        staying = run.slots[places]
+        nobody, self._queues[stage] = self._queues[stage], staying
+        chosen = self._choose(now)
+        self._queues[stage] = nobody
+        if chosen is None or chosen[0] != stage or not (chosen[1] is None or chosen[1].all()):
+            return None
+        if self._in_time(stage, staying, now) < len(staying):
+            return None
+        self._end(run, leaving | dropped)
+        return leaving & ~dropped, places, self._begin(stage, staying)
 
     def drop(self, slots: Slots) -> None:
         """Forget these: those that run are forgotten when their run ends."""
@@ -173,25 +195,40 @@ class Scheduler:
         for run in self._running:
             self._dropped[run.slots[np.isin(run.slots, slots)]] = True
 
+    def _begin(self, stage: int, slots: Slots) -> Run:
+        run = Run(stage, slots)
+        self._running.append(run)
+        return run
+
+    def _end(self, run: Run, gone: Mask) -> None:
+        self._running.remove(run)
+        self._dropped[run.slots] = False
+        self.release(run.slots[gone])
+
     def _in_time(self, stage: int, slots: Slots, now: float) -> int:
         """How many of these, from the first on, can run together and still be in time; all where not even one can."""
-        left = np.minimum.accumulate(self._due[slots]) - now
-        fits = np.flatnonzero(self.costs.seconds[stage, : len(slots)] <= left)
+        due, seconds = self._due[slots], self.costs.seconds[stage, : len(slots)]
+        if due.min() - now >= seconds[-1]:
+            return len(slots)
+        fits = np.flatnonzero(seconds <= np.minimum.accumulate(due) - now)
         return int(fits[-1]) + 1 if len(fits) else len(slots)
 
-    def _choose(self, now: float) -> tuple[int, Mask] | None:
-        """The stage, and which of its queue may go."""
+    def _choose(self, now: float) -> tuple[int, Mask | None] | None:
+        """The stage, and which of its queue may go (None: all)."""
         full = deepest = late = None
         for stage in reversed(range(self.costs.stages)):
-            if not len(self._queues[stage]):
+            queue = self._queues[stage]
+            if not len(queue):
                 continue
-            due = self._due[self._queues[stage]]
-            in_time = (due >= now + self.costs.of_one[stage]) | (due <= now - self.costs.patience)
-            count = np.count_nonzero(in_time)
+            due = self._due[queue]
+            soonest, count, in_time = due.min(), len(queue), None
+            if soonest < now + self.costs.of_one[stage]:
+                in_time = (due >= now + self.costs.of_one[stage]) | (due <= now - self.costs.patience)
+                soonest, count = due.min(where=in_time, initial=np.inf), int(np.count_nonzero(in_time))
             if count == 0:
-                late = late or (stage, ~in_time)
+                late = late or (stage, None)
                 continue
-            if due.min(where=in_time, initial=np.inf) <= now + self.costs.rest[stage]:
+            if soonest <= now + self.costs.rest[stage]:
                 return stage, in_time
             if full is None and count >= self.costs.full[stage]:
                 full = stage, in_time

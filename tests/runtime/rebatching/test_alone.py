@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 from support.any_length import any_length_file, make_sequences
 from support.counting_rows import make_counting_engine_dir
+from support.rebatched import never_straight_on
 from support.two_blocks import make_inputs
 
 import etbac
@@ -49,10 +50,11 @@ def test_requests_of_every_length_are_answered(of_any_length: Chain, workers: in
 
 
 def test_another_length_is_joined_again_once_nobody_is_inside(of_any_length: Chain) -> None:
-    with Rebatcher(of_any_length, OF_TWO_STAGES, 16, 1, 0.4) as together:
+    with Rebatcher(of_any_length, OF_TWO_STAGES, 16, 1, "off") as together:
+        never_straight_on(together)
         for length in (4, 9, 2):
             inputs = make_sequences(3, length)
-            same(together.submit(inputs).result(20), of_any_length.run(inputs, 0.4))
+            same(together.submit(inputs).result(20), of_any_length.run(inputs, "off"))
             while together._scheduler.inside:
                 pass
             assert together._pools[0].tensors[0].shape[1] == length, "its samples went through the pool"

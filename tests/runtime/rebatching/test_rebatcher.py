@@ -14,6 +14,7 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from support.rebatched import never_straight_on
 from support.two_blocks import make_inputs
 
 import etbac
@@ -38,12 +39,15 @@ def same(ours: Result, theirs: Result) -> None:
     rows=st.lists(st.integers(1, 12), min_size=1, max_size=12),
     thresholds=st.sampled_from([0.5, 0.7, 0.9, "off", {3: 0.6}, {7: 0.6}]),
     workers=st.integers(1, 2),
+    straight_on=st.booleans(),
 )
 def test_requests_that_run_together_get_the_chains_answers(
-    chain: Chain, rows: list[int], thresholds: Any, workers: int
+    chain: Chain, rows: list[int], thresholds: Any, workers: int, straight_on: bool
 ) -> None:
     requests = [make_inputs(count, seed) for seed, count in enumerate(rows)]
     with Rebatcher(chain, COSTS, 256, workers, thresholds) as together:
+        if not straight_on:
+            never_straight_on(together)
         futures = [together.submit(inputs) for inputs in requests]
     for inputs, future in zip(requests, futures, strict=True):
         same(future.result(0), chain.run(inputs, thresholds))
@@ -237,7 +241,7 @@ def test_memory_does_not_grow_with_the_batches_that_were_answered(chain: Chain) 
         after, _ = tracemalloc.get_traced_memory()
         tracemalloc.stop()
     assert after - before < 20_000, "400 requests later"
-    assert not together._requests
+    assert len(together._requests) == 0
 
 
 def test_requests_that_are_cancelled_at_any_moment_end_once_and_take_nobody_with_them(chain: Chain) -> None:

@@ -70,6 +70,8 @@ class World:
                 [(True,) * len(run.slots)] if is_last else itertools.product((True, False), repeat=len(run.slots))
             ):
                 yield "done", (place, mask)
+                if not all(mask):
+                    yield "follow", (place, mask)
         for sample, fate in self.fate.items():
             if fate == "inside" and sample not in self.entering:
                 yield "drop", sample
@@ -92,6 +94,8 @@ class World:
                 self.runs.append(run)
             case "done", (int(place), tuple(mask)):
                 self.done(self.runs.pop(place), np.array(mask))
+            case "follow", (int(place), tuple(mask)):
+                self.follow(place, np.array(mask))
             case "drop", int(sample):
                 self.fate[sample] = "dropped"
                 self.scheduler.drop(self.slots_of(sample))
@@ -118,12 +122,35 @@ class World:
         return sample
 
     def done(self, run: Run, mask: np.ndarray) -> None:
-        answered = self.scheduler.done(run, mask)
+        self.note_answers(run, mask, self.scheduler.done(run, mask))
+
+    def note_answers(self, run: Run, mask: np.ndarray, answered: np.ndarray) -> None:
         for slot, leaves, has_answer in zip(run.slots.tolist(), mask, answered, strict=True):
             sample = self.holder[slot]
             assert has_answer == (leaves and self.fate[sample] == "inside")
             if has_answer:
                 self.fate[sample] = "answered"
+
+    def follow(self, place: int, mask: np.ndarray) -> None:
+        """It does what `done` and then `take` do where that takes just those who stay, and nothing otherwise."""
+        run, apart, before = self.runs[place], copy.deepcopy(self), self.state()
+        apart.done(apart.runs.pop(place), mask)
+        staying = run.slots[~(mask | self.scheduler._dropped[run.slots])].tolist()
+        following = apart.scheduler.take(0.0)
+        found = self.scheduler.follow(run, mask, 0.0)
+        if found is None:
+            assert self.state() == before
+            alike = following is not None and (following.stage, following.slots.tolist()) == (run.stage + 1, staying)
+            assert not alike or not staying or self.scheduler.waiting[run.stage + 1], "others wait there too"
+            return
+        answered, places, ahead = found
+        assert following is not None
+        assert (ahead.stage, ahead.slots.tolist()) == (following.stage, following.slots.tolist())
+        assert run.slots[places].tolist() == staying
+        apart.runs.append(following)
+        self.runs[place:] = [*self.runs[place + 1 :], ahead]
+        self.note_answers(run, mask, answered)
+        assert self.state() == apart.state()
 
     def drain(self) -> None:
         """With no further arrival everybody is answered, in no more runs than there are samples and stages."""
