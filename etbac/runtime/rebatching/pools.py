@@ -51,14 +51,15 @@ class Pool:
         arrays = [np.asarray(tensor) for tensor in tensors]
         with self._making:
             if not self.tensors:
-                self.tensors = [self._like(spec, array) for spec, array in zip(self._specs, arrays, strict=True)]
+                self.tensors = like(self._specs, arrays, self._room)
         differing = self.differing(arrays)
         if differing is not None:
             return differing
         for place, (spec, kept, array) in enumerate(zip(self._specs, self.tensors, arrays, strict=True)):
             if spec.batch_axis is not None:
-                some = array if rows is None else _take(array, rows, spec.batch_axis, scratch, (self, "put", place))
-                kept.swapaxes(0, spec.batch_axis)[slots] = some.swapaxes(0, spec.batch_axis)
+                if rows is not None and len(rows) < array.shape[spec.batch_axis]:
+                    array = _take(array, rows, spec.batch_axis, scratch, (self, "put", place))
+                kept.swapaxes(0, spec.batch_axis)[slots] = array.swapaxes(0, spec.batch_axis)
         return None
 
     def take(self, slots: Slots, scratch: Scratch | None = None) -> list[Array]:
@@ -76,15 +77,20 @@ class Pool:
         """Nobody is in it: the next samples may be of another size."""
         self.tensors = []
 
-    def _like(self, spec: TensorSpec, array: Array) -> Array:
-        axis = spec.batch_axis
-        return array.copy() if axis is None else np.empty(_with(array.shape, axis, self._room), array.dtype)
+
+def like(specs: Sequence[TensorSpec], arrays: Sequence[Array], rows: int) -> list[Array]:
+    """Arrays of these sizes for so many rows, whatever is in them, and copies of what has no batch."""
+    return [
+        array.copy() if spec.batch_axis is None else np.empty(_with(array.shape, spec.batch_axis, rows), array.dtype)
+        for spec, array in zip(specs, arrays, strict=True)
+    ]
 
 
 def join(
     specs: Sequence[TensorSpec], some: Sequence[tuple[Sequence[Array], Slots]], scratch: Scratch
 ) -> Sequence[Array]:
-    """Those rows of several requests' tensors, one request after the other; in the scratch until the next batch."""
+    """Those rows of several requests' tensors, one request after the other: in the scratch until the next batch, or
+    the request's own where there is one."""
     joined = []
     for place, spec in enumerate(specs):
         axis = spec.batch_axis

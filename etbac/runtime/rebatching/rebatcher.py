@@ -21,7 +21,7 @@ from etbac.runtime.chain import Chain, walk
 from etbac.runtime.exits import ALWAYS, NEVER, Thresholds, resolve
 from etbac.runtime.inputs import Batch
 from etbac.runtime.rebatching.alone import unpoolable
-from etbac.runtime.rebatching.pools import Pool, Scratch, differing, join
+from etbac.runtime.rebatching.pools import Pool, Scratch, differing, join, like
 from etbac.runtime.rebatching.requests import Left, Owners, Request, Requests
 from etbac.runtime.rebatching.scheduler import Costs, Mask, Run, Scheduler, Slots
 from etbac.runtime.results import Result
@@ -39,10 +39,10 @@ class _Alone:
 
 @dataclass(frozen=True)
 class _Chosen:
-    """What a worker is to run; before the first stage with the requests that its slots belong to and their rows."""
+    """What a worker is to run; before the first stage with the requests' inputs, and which rows of them."""
 
     run: Run
-    requests: list[tuple[Request, Slots]]
+    inputs: list[tuple[list[Array], Slots]]
 
 
 @dataclass(frozen=True)
@@ -68,9 +68,9 @@ class Rebatcher:
     batch that is not always the same: `note` then says which.
 
     Survivors that nobody else would join go straight on to the next engine; others wait in a pool. Python works by
-    batch and by request, not by sample. Rows are copied into pools made once, and out of them into memory that a worker
-    uses again; new in every batch are what the engines give, indices, and the answers, which belong to whoever asked.
-    While an engine runs, and while rows are copied, no lock is held.
+    batch and by request, not by sample. A request's inputs are copied once when it comes, and joined in memory that a
+    worker uses again; pools are made once. New in every batch are what the engines give, indices, and the answers,
+    which belong to whoever asked. While an engine runs, and while rows are copied, no lock is held.
     """
 
     def __init__(
@@ -116,9 +116,8 @@ class Rebatcher:
         """
         began = self._trace.now()
         batch = checking.check(self._chain.manifest.inputs, inputs)
-        own = {name: array.copy() for name, array in batch.arrays.items()}
         due = time.monotonic() + (self._costs.patience if timeout is None else timeout)
-        request = self._take_in(Batch(own, batch.rows), due)
+        request = self._take_in(batch, due)
         future, number = request.future, request.number
         future.add_done_callback(lambda done: self._cancelled(number) if done.cancelled() else None)
         self._trace.host("take in", began)
@@ -145,27 +144,37 @@ class Rebatcher:
         self.close()
 
     def _take_in(self, batch: Batch, due: float) -> Request:
-        inputs = [batch.arrays[spec.name] for spec in self._inputs]
+        """Room is found before anything is copied."""
         with self._changed:
             if self._closing:
                 raise EtbacError("the rebatcher is closed; no request is taken in any more")
             slots = self._scheduler.reserve(batch.rows)
-            request = self._requests.add(slots, inputs)
-            if self._never_together or not self._fits_in(request):
-                self._alone.append(_Alone(request.number, batch, slots))
-            else:
-                self._scheduler.enter(slots, due)
-            self._changed.notify()
+        try:
+            own = {name: array.copy() for name, array in batch.arrays.items()}
+            inputs = [own[spec.name] for spec in self._inputs]
+            with self._changed:
+                apart = self._never_together or not self._fits_in(inputs, batch.rows)
+                request = self._requests.add(slots, inputs)
+                if apart:
+                    self._alone.append(_Alone(request.number, Batch(own, batch.rows), slots))
+                else:
+                    self._scheduler.enter(slots, due)
+                self._changed.notify()
+        except BaseException:
+            with self._changed:
+                self._scheduler.release(slots)
+                self._changed.notify_all()
+            raise
         return request
 
-    def _fits_in(self, request: Request) -> bool:
-        """Where nobody else is inside everything fits, and the pools are made anew for another size."""
-        if differing(self._inputs, self._like, request.inputs) is None:
-            self._like = self._like or request.inputs
+    def _fits_in(self, inputs: Sequence[Array], rows: int) -> bool:
+        """Beside those that are inside. Where nobody else is everything fits, and the pools are made anew for another
+        size."""
+        if self._like and differing(self._inputs, self._like, inputs) is None:
             return True
-        if self._scheduler.inside > len(request.slots):
+        if self._like and self._scheduler.inside > rows:
             return False
-        self._like = request.inputs
+        self._like = like(self._inputs, inputs, 0)
         for pool in self._pools:
             pool.clear()
         return True
@@ -177,6 +186,7 @@ class Rebatcher:
                 self._run_alone(chosen)
             else:
                 self._run(chosen, scratch)
+            del chosen  # what a request brought does not wait for the next one
 
     def _next(self) -> _Chosen | _Alone | None:
         with self._changed:
@@ -196,7 +206,7 @@ class Rebatcher:
         self._alone_is_next = run is not None
         if run is None:
             return self._alone.popleft() if self._alone else None
-        return _Chosen(run, self._requests.standing(run.slots) if run.stage == 0 else [])
+        return _Chosen(run, self._requests.take(run.slots) if run.stage == 0 else [])
 
     def _run(self, chosen: _Chosen, scratch: Scratch) -> None:
         """Run engine after engine, until those who stay have to wait for others."""
@@ -224,7 +234,7 @@ class Rebatcher:
         if place > 0:
             carried = self._pools[place - 1].take(slots, scratch)
         else:
-            carried = join(self._inputs, [(each.inputs, rows) for each, rows in chosen.requests], scratch)
+            carried = join(self._inputs, chosen.inputs, scratch)
         self._trace.host("gather", began)
         return carried, stage.padded(np.arange(len(slots)))
 
@@ -241,17 +251,18 @@ class Rebatcher:
             answers = answers if len(keep) == size else answers.first(size)
             boundary, mask = answers.boundary, answers.exit_mask()
         leaving = mask.nonzero()[0]
-        if len(leaving):
-            left = [Left(place, leaving, leaving, answers.predictions(), answers.confidence())]
         if self._trace.on:
             who = np.stack([owners.numbers, owners.rows], axis=1)
             self._trace.engine(began, place, self._chain.ids[place], len(keep), who, leaving)
+        if len(leaving):
+            left = [Left(place, leaving, leaving, answers.predictions(), answers.confidence())]
         return _Ended(run, owners, mask, boundary, left)
 
     def _straight_on(self, ended: _Ended) -> tuple[Run, Slots] | None:
         """The run of those who stay, and their rows of the boundary, where nobody would join them or go before them."""
         with self._changed:
-            ahead = self._scheduler.follow(ended.run, ended.leaving, time.monotonic())
+            follow = None if self._alone else self._scheduler.follow
+            ahead = follow and follow(ended.run, ended.leaving, time.monotonic())
         if ahead is None:
             return None
         answered, staying, run = ahead
@@ -279,8 +290,11 @@ class Rebatcher:
 
     def _deliver(self, ended: _Ended, answered: Mask) -> None:
         began = self._trace.now()
-        for left in ended.left:
-            self._requests.deliver(left, ended.owners, answered)
+        try:
+            for left in ended.left:
+                self._requests.deliver(left, ended.owners, answered)
+        except Exception as error:
+            self._fail(np.unique(ended.owners.numbers).tolist(), error)
         self._trace.host("answers", began)
 
     def _to_the_end(self, place: int, boundary: Sequence[Tensor], staying: Slots) -> Iterator[Left]:

@@ -19,13 +19,18 @@ from etbac.runtime.trace import Untraced
 
 @dataclass(frozen=True, eq=False)
 class Request:
-    """`inputs`: its own, one for each input of the first stage."""
-
     number: int
     future: Future[Result]
     answers: Answers
     slots: Slots
-    inputs: list[Array]
+
+
+@dataclass
+class _Inputs:
+    """A request's own arrays, one for each input of the first stage, and how many of its rows that has still to run."""
+
+    arrays: list[Array]
+    rows: int
 
 
 @dataclass(frozen=True)
@@ -62,6 +67,7 @@ class Requests:
     def __init__(self, room: int, ids: Sequence[int], fields: tuple[str, ...], trace: Untraced) -> None:
         self._ids, self._fields, self._trace = np.asarray(ids), fields, trace
         self._known: dict[int, Request] = {}
+        self._inputs: dict[int, _Inputs] = {}
         self._of_slot = np.zeros(room, np.int64)
         self._row_of_slot = np.zeros(room, np.int64)
         self._count = 0
@@ -71,15 +77,18 @@ class Requests:
         return len(self._known)
 
     def add(self, slots: Slots, inputs: list[Array]) -> Request:
+        """The inputs are the request's own, and kept until the first stage takes the last row of them."""
         rows, number = len(slots), self._count
         self._count += 1
         self._of_slot[slots], self._row_of_slot[slots] = number, np.arange(rows)
-        request = self._known[number] = Request(number, Future(), Answers(rows, self._ids), slots, inputs)
+        request = self._known[number] = Request(number, Future(), Answers(rows, self._ids), slots)
+        self._inputs[number] = _Inputs(inputs, rows)
         self._trace.request(number, rows)
         return request
 
     def forget(self, number: int) -> Request | None:
         """None where it is not known any more. Whoever gets it ends it, and nobody else."""
+        self._inputs.pop(number, None)
         return self._known.pop(number, None)
 
     def owners(self, slots: Slots) -> Owners:
@@ -90,15 +99,20 @@ class Requests:
         slots: Slots = request.slots[self._of_slot[request.slots] == request.number]
         return slots
 
-    def standing(self, slots: Slots) -> list[tuple[Request, Slots]]:
-        """The requests that these slots belong to, as they stand, with which of their rows; all must be known."""
+    def take(self, slots: Slots) -> list[tuple[list[Array], Slots]]:
+        """What the first stage is to run for these slots: requests' inputs, as they stand, with rows of them. All must
+        be known."""
         owners = self.owners(slots)
         starts = owners.starts()
         bounds = pairwise([*starts.tolist(), len(slots)])
-        numbers = owners.numbers[starts].tolist()
-        return [
-            (self._known[number], owners.rows[start:end]) for number, (start, end) in zip(numbers, bounds, strict=True)
-        ]
+        taken = []
+        for number, (start, end) in zip(owners.numbers[starts].tolist(), bounds, strict=True):
+            inputs = self._inputs[number]
+            taken.append((inputs.arrays, owners.rows[start:end]))
+            inputs.rows -= end - start
+            if inputs.rows == 0:
+                del self._inputs[number]
+        return taken
 
     def deliver(self, left: Left, owners: Owners, wanted: Mask) -> None:
         """Put answers where they belong; `owners` of the whole batch; `wanted`: rows whose answer somebody wants."""

@@ -181,7 +181,8 @@ class Scheduler:
         self._queues[stage] = nobody
         if chosen is None or chosen[0] != stage or not (chosen[1] is None or chosen[1].all()):
             return None
-        if self._in_time(stage, staying, now) < len(staying):
+        in_order = staying[np.argsort(self._came[staying], kind="stable")]
+        if self._in_time(stage, in_order, now) < len(staying):
             return None
         self._end(run, leaving | dropped)
         return leaving & ~dropped, places, self._begin(stage, staying)

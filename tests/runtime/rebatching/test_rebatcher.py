@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import threading
 import tracemalloc
+import weakref
 from collections.abc import Callable
 from concurrent.futures import Future, wait
 from pathlib import Path
@@ -242,6 +243,55 @@ def test_memory_does_not_grow_with_the_batches_that_were_answered(chain: Chain) 
         tracemalloc.stop()
     assert after - before < 20_000, "400 requests later"
     assert len(together._requests) == 0
+
+
+def test_an_idle_rebatcher_keeps_nothing_of_those_it_has_answered(chain: Chain) -> None:
+    with Rebatcher(chain, COSTS, 64, 1, 0.7) as together:
+        future = together.submit(make_inputs(3))
+        kept = [weakref.ref(future), weakref.ref(future.result(20))]
+        del future
+        for _ in range(1_000):
+            if not any(each() for each in kept):
+                return
+            threading.Event().wait(0.005)
+    raise AssertionError("somebody holds them")
+
+
+def test_inputs_are_kept_until_the_first_stage_has_run_and_no_longer(engines: Path) -> None:
+    with etbac.load(engines) as chain, Rebatcher(chain, COSTS, 64, 1, "off") as together:
+        begun, go_on = threading.Event(), threading.Event()
+        run = chain.stages[1].pass_on
+
+        def held(*arguments: Any) -> Any:
+            begun.set()
+            assert go_on.wait(20)
+            return run(*arguments)
+
+        chain.stages[1].pass_on = held  # type: ignore[method-assign]
+        future = together.submit(make_inputs(3))
+        assert begun.wait(20)
+        assert not together._requests._inputs
+        go_on.set()
+        assert len(future.result(20).exit) == 3
+
+
+def test_answers_that_cannot_be_handed_over_fail_their_requests_and_no_others(engines: Path) -> None:
+    with etbac.load(engines) as chain, Rebatcher(chain, COSTS, 64, 1, 0.7) as together:
+        deliver = together._requests.deliver
+
+        def failing(*arguments: Any) -> None:
+            together._requests.deliver = deliver  # type: ignore[method-assign]
+            raise MemoryError("no room for answers")
+
+        seeds = [seed for seed in range(100) if len(set(chain.run(make_inputs(4, seed), 0.7).exit == 0)) == 2]
+        for straight_on in (True, False):
+            if not straight_on:
+                never_straight_on(together)
+            together._requests.deliver = failing  # type: ignore[method-assign]
+            with pytest.raises(MemoryError, match="no room for answers"):
+                together.submit(make_inputs(4, seeds[0])).result(20)
+            same(together.submit(make_inputs(3, 0)).result(20), chain.run(make_inputs(3, 0), 0.7))
+            wait_for_room(together, 64)
 
 
 def test_requests_that_are_cancelled_at_any_moment_end_once_and_take_nobody_with_them(chain: Chain) -> None:

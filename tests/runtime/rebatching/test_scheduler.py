@@ -215,6 +215,23 @@ def test_without_haste_the_deepest_full_batch_goes_first_and_survivors_wait_for_
     assert taken(scheduler) == (1, 2), "survivors of two batches run together"
 
 
+@pytest.mark.parametrize("late_is_first", [True, False])
+def test_survivors_do_not_go_on_together_where_one_of_them_would_be_late_by_it(late_is_first: bool) -> None:
+    """Whichever has the smaller slot: who came first counts."""
+    alone = Costs(np.array([[1.0, 1.2], [1.0, 1.2]]))
+    scheduler = Scheduler(alone, 4)
+    second, first = scheduler.reserve(1), scheduler.reserve(1)
+    in_time, late = (second, first) if late_is_first else (first, second)
+    scheduler.enter(in_time, NEVER)
+    scheduler.enter(late, NEVER)
+    run = scheduler.take(0.0)
+    assert run is not None
+    scheduler._due[late], scheduler._due[in_time] = -1_000.0, 1.1
+    assert scheduler.follow(run, np.zeros(2, bool), 0.0) is None
+    scheduler.done(run, np.zeros(2, bool))
+    assert taken(scheduler) == (1, 1)
+
+
 def test_where_no_batch_is_full_the_deepest_goes_first() -> None:
     scheduler = Scheduler(costs(), 8)
     survivors(scheduler, 1)
