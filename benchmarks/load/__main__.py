@@ -6,6 +6,7 @@ The network of `make demo` in real time, all contenders in turn at every rate. W
 
 from __future__ import annotations
 
+import copy
 import json
 import os
 import subprocess
@@ -65,6 +66,8 @@ REBATCHING, STREAMED, AT_ONCE, FULL = (
 TRACES = ("poisson", "bursts", "recorded")
 REPLAYS, BURST, ALONE = 3, 8, 100 if QUICK else 300
 MOST_BY_SAMPLE_S = 2e-4
+SLOWER = 10.0
+"""Times as long as these engines take, for whoever has a larger network: Python's share is then smaller."""
 CLIENTS, RECORDED_RATE = 8, 400.0
 """Who asks while arrivals are recorded, and about how often all of them do; replayed faster, at the traces' rate."""
 PROFILE = FOLDER / "profile.json"
@@ -91,6 +94,13 @@ class World:
     def rows(self, count: int, seed: int) -> Any:
         return np.random.default_rng([seed, 3]).integers(len(self.leaves), size=count)
 
+    def slower(self) -> World:
+        """The same with engines that take `SLOWER` times as long, to simulate."""
+        other = copy.copy(self)
+        other.stages, other.of_full = (Costs(each.seconds * SLOWER, each.runs) for each in (self.stages, self.of_full))
+        other.one_s = SLOWER * self.one_s
+        return other
+
     def play(self, server: Server, arrivals: Floats, seed: int, due_s: float) -> Played:
         return generator.play(server, arrivals, self.subject.inputs, self.rows(len(arrivals), seed), due_s)
 
@@ -114,10 +124,13 @@ def main() -> int:
         rungs = [Rung(**each) for n in range(ROUNDS) for each in keep(f"round {n}", partial(_round, world, n))["rungs"]]
         expected = [Rung(**each) for each in keep("predicted", partial(_predicted, world))["rungs"]]
         found, predicted = (_goodput(world, each) for each in (rungs, expected))
+        slower = world.slower()
+        if_slower = [Rung(**each) for each in keep("predicted, slower", partial(_predicted, slower))["rungs"]]
         lowest = _rates(world)[0]
         rate = AT * max(found[REBATCHING][-1], lowest)
         traces = {name: keep(f"trace {name}", partial(_trace, world, name, rate)) for name in TRACES}
     _print_goodput(world, found, predicted)
+    _print_slower(slower, _goodput(slower, if_slower))
     _print_traces(world, traces)
     lost = sum(trace["lost"] for trace in traces.values())
     gates = [Measure("samples that were taken in and not answered", "0", str(lost), lost == 0)]
@@ -327,6 +340,16 @@ def _print_goodput(
         "a bound on latency) and the rival; not its several GPUs, models, bounds and load: here it is one process on "
         "a CPU."
     )
+
+
+def _print_slower(world: World, predicted: Mapping[str, Sequence[float]]) -> None:
+    title = f"simulated: the same if engines took {SLOWER:g} times as long, {world.one_s * 1e3:.1f} ms for one sample"
+    table, lowest = Table("", *(f"within {bound:g} ×" for bound in BOUNDS), title=title), _rates(world)[0]
+    for row, each in predicted.items():
+        table.add_row(row, *(_rate(rate, lowest) for rate in each))
+    for row in (STREAMED, AT_ONCE, FULL):
+        table.add_row(f"rebatching ÷ {row}", *(f"{ratio:.2f}" for ratio in _ratios(predicted, row, lowest)))
+    console.print(table)
 
 
 def _capacity(world: World) -> float:
