@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from typing import NamedTuple
 
 import numpy as np
 import numpy.typing as npt
@@ -12,8 +12,7 @@ from etbac.backends.interface import Array
 from etbac.runtime.results import Prediction, Result
 
 
-@dataclass(frozen=True)
-class Leaving:
+class Leaving(NamedTuple):
     """Samples that leave: the exit's place in the chain, their rows, a tensor for each field, confidences."""
 
     place: int

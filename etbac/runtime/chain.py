@@ -234,9 +234,11 @@ def walk(
             carried, keep = stage.pass_on(carried, run), np.arange(size)
             trace.engine(began, place, ids[place], len(run), rows, NOBODY)
             continue
-        answers = stage.run(carried, run, thresholds[place]).first(size)
+        answers = stage.run(carried, run, thresholds[place])
+        if len(run) > size:
+            answers = answers.first(size)
         mask = answers.exit_mask() if forced is None else forced[rows] == ids[place]
-        leaving = np.flatnonzero(mask)
+        leaving = mask.nonzero()[0]
         trace.engine(began, place, ids[place], len(run), rows, leaving)
         began = trace.now()
         if len(leaving) == size:
@@ -246,7 +248,7 @@ def walk(
         if len(leaving):
             predictions = [tensor[leaving] for tensor in answers.predictions()]
             yield Leaving(place, rows[leaving], predictions, answers.confidence()[leaving])
-        keep = np.flatnonzero(~mask)
+        keep = (~mask).nonzero()[0]
         rows = rows[keep]
         carried = answers.boundary
         trace.host("answers", began)

@@ -29,10 +29,7 @@ def check(specs: tuple[TensorSpec, ...], inputs: Mapping[str, Any]) -> Batch:
     """
     if not isinstance(inputs, Mapping):
         raise InputError(f"inputs must be a dictionary by name ({_names(specs)}), not {type(inputs).__name__}")
-    wanted = {spec.name for spec in specs}
-    missing = [spec.name for spec in specs if spec.name not in inputs]
-    unknown = [str(name) for name in inputs if name not in wanted]
-    if missing or unknown:
+    if inputs.keys() != {spec.name for spec in specs}:
         found = ", ".join(map(str, inputs)) or "nothing"
         raise InputError(f"the model takes the inputs {_names(specs)}; found {found}")
     arrays = {spec.name: _check_one(spec, inputs[spec.name]) for spec in specs}
@@ -73,6 +70,8 @@ def _check_one(spec: TensorSpec, value: Any) -> Array:
 
 def _as_array(spec: TensorSpec, value: Any) -> Array:
     dtype = np.dtype(spec.dtype)
+    if type(value) is np.ndarray and value.dtype == dtype and value.flags.c_contiguous:
+        return value
     typed = hasattr(value, "dtype")
     try:
         array = np.asarray(value)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from typing import NamedTuple
 
 import numpy as np
 import numpy.typing as npt
@@ -12,8 +12,7 @@ from etbac.backends.interface import Array, Runner, Tensor
 from etbac.contract import CONFIDENCE, EXIT_MASK, KEEP, THRESHOLD, SegmentContract
 
 
-@dataclass(frozen=True)
-class Outputs:
+class Outputs(NamedTuple):
     """What a stage gave for its first `rows` rows; nothing is brought from the device before it is asked for.
 
     Behind these the tensors may have rows of fillers; the boundary keeps them, and no `keep` names them. The last stage
@@ -37,7 +36,7 @@ class Outputs:
 
     def first(self, rows: int) -> Outputs:
         """Of the first `rows` alone."""
-        return replace(self, rows=rows)
+        return self._replace(rows=rows)
 
 
 class Stage:
