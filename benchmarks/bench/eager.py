@@ -35,8 +35,8 @@ class Eager:
 
 
 def compiled(trunk: nn.Module) -> Eager:
-    """Each batch size is compiled for itself, on its first batch. What was compiled before is forgotten: PyTorch compiles
-    a function a few times alone (recompile_limit), and from then on runs it as it is."""
+    """Each batch size is compiled for itself, on its first batch. What was compiled before is forgotten: PyTorch
+    compiles a function a few times alone (recompile_limit), and from then on runs it as it is."""
     torch.compiler.reset()
     return Eager(torch.compile(trunk, dynamic=False))
 
