@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -20,6 +21,11 @@ if TYPE_CHECKING:
     from etbac.runtime.rebatching import Costs
 
 SAMPLES = 20_000
+
+
+def _added(name: str, says: str) -> Callable[[Callable[..., None]], Callable[..., None]]:
+    """An option for time that the profile has not; none by default."""
+    return click.option(name, type=click.FloatRange(0), default=0.0, show_default=True, help=says)
 
 
 @click.command("simulate", epilog="Example: etbac simulate --rate 2000 --within 5 --devices 4")
@@ -43,20 +49,8 @@ SAMPLES = 20_000
     type=click.FloatRange(0, min_open=True),
     help="Milliseconds in which an answer is wanted.  [default: twice the full model's for one sample]",
 )
-@click.option(
-    "--beyond",
-    type=click.FloatRange(0),
-    default=0.0,
-    show_default=True,
-    help="Milliseconds of a sample's way in and out beyond the engines: threads that wake up, a network.",
-)
-@click.option(
-    "--by-sample",
-    type=click.FloatRange(0),
-    default=0.0,
-    show_default=True,
-    help="Milliseconds for which each sample of a run keeps its device for longer: answers that are handed out.",
-)
+@_added("--beyond", "Milliseconds of a sample's way in and out beyond the engines: threads that wake up, a network.")
+@_added("--by-sample", "Milliseconds for which each sample of a run keeps its device for longer: answers handed out.")
 @click.option("--devices", type=click.IntRange(1), default=1, show_default=True, help="Each with the whole chain.")
 @click.option("--room", type=click.IntRange(1), default=256, show_default=True, help="Samples on a device at once.")
 @click.option("--seed", type=int, default=0, show_default=True, help="Of arrivals, and of who leaves where.")

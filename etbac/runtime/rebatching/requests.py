@@ -73,9 +73,6 @@ class Requests:
         self._count = 0
         self._delivering = threading.Lock()
 
-    def __len__(self) -> int:
-        return len(self._known)
-
     def add(self, slots: Slots, inputs: list[Array]) -> Request:
         """The inputs are the request's own, and kept until the first stage takes the last row of them."""
         rows, number = len(slots), self._count
