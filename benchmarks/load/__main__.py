@@ -27,6 +27,7 @@ from rich.table import Table
 import etbac
 from benchmarks import demo
 from benchmarks.load import generator
+from benchmarks.load.added import Added, fit, mean_of
 from benchmarks.load.at_a_time import simulate_at_a_time
 from benchmarks.load.generator import Floats, Played
 from benchmarks.load.ladder import P99, STEP, Rung, climb, goodput, p99_of
@@ -65,7 +66,6 @@ REBATCHING, STREAMED, AT_ONCE, FULL = (
 )
 TRACES = ("poisson", "bursts", "recorded")
 REPLAYS, BURST, ALONE = 3, 8, 100 if QUICK else 300
-MOST_BY_SAMPLE_S = 2e-4
 SLOWER = 10.0
 """Times as long as these engines take, for whoever has a larger network: Python's share is then smaller."""
 CLIENTS, RECORDED_RATE = 8, 400.0
@@ -88,8 +88,9 @@ class World:
         self.stages, self.of_full = costs_of(self.profile, self.chain.manifest.max_batch)
         self.one_s = float(self.of_full.seconds[0, 0])
         self.leaves = self.chain.run(subject.inputs).exit
-        self.beyond_s = self.by_sample_s = 0.0
-        """What a sample's way in and out takes, and for how much longer it keeps the worker, as `_alone` finds them."""
+        self.added = {
+            name: Added(**keep(f"added: {name}", partial(_added, self, name))) for name in (REBATCHING, STREAMED)
+        }
 
     def rows(self, count: int, seed: int) -> Any:
         return np.random.default_rng([seed, 3]).integers(len(self.leaves), size=count)
@@ -120,7 +121,6 @@ def main() -> int:
     subject = the_demos()
     with ExitStack() as stack:
         world = World(stack, subject, keep)
-        world.beyond_s, world.by_sample_s = keep("alone", partial(_alone, world)).values()
         rungs = [Rung(**each) for n in range(ROUNDS) for each in keep(f"round {n}", partial(_round, world, n))["rungs"]]
         expected = [Rung(**each) for each in keep("predicted", partial(_predicted, world))["rungs"]]
         found, predicted = (_goodput(world, each) for each in (rungs, expected))
@@ -166,33 +166,27 @@ def _measured(chain: Chain) -> Row:
     return measure_chain(chain, sizes, PROFILE_S, apart=False).to_json()
 
 
-def _alone(world: World) -> Row:
-    """Samples, then bursts, each with the rebatcher to itself: what the simulator has to add so that it says what was
-    measured of both."""
-    costs, due_s = Costs(world.stages.seconds), BOUNDS[-1] * world.one_s
+def _added(world: World, name: str) -> Row:
+    """What that contender's Python adds, found where samples, and then bursts, have it to themselves."""
+    due_s, costs = BOUNDS[-1] * world.one_s, Costs(world.stages.seconds)
 
     def far_apart(size: int) -> tuple[Floats, npt.NDArray[np.int64]]:
-        """Arrivals and which stage each sample leaves at, `size` samples at a time."""
+        """Arrivals, and which stage each sample leaves at."""
         arrivals: Floats = np.repeat(10 * size * world.one_s * np.arange(1, ALONE + 1), size)
         return arrivals, world.leaves[world.rows(len(arrivals), size)]
 
     def measured(size: int) -> float:
-        latency = world.play(Joined(world.chain, world.stages), far_apart(size)[0], size, due_s).latency_s
-        return float(np.median(latency.reshape(-1, size).mean(axis=1)))
+        server = Joined(world.chain, world.stages) if name == REBATCHING else AtATime(world.chain)
+        return mean_of(world.play(server, far_apart(size)[0], size, due_s).latency_s, size)
 
-    def simulated(size: int, by_sample_s: float) -> float:
-        latency = simulate(costs, *far_apart(size), 1, ROOM, due_s, 0, 0.0, by_sample_s).latency_s
-        return float(np.median(latency.reshape(-1, size).mean(axis=1)))
+    def simulated(size: int, added: Added) -> float:
+        if name == REBATCHING:
+            latency = simulate(costs, *far_apart(size), 1, ROOM, due_s, 0, added.beyond_s, added.by_sample_s).latency_s
+        else:
+            latency, _ = simulate_at_a_time(costs, *far_apart(size), added.beyond_s, added.by_sample_s)
+        return mean_of(latency, size)
 
-    one, several = measured(1), measured(BURST)
-
-    def fitted(by_sample_s: float) -> tuple[float, float, float]:
-        """How far off it is, and what is added."""
-        beyond_s = max(0.0, one - simulated(1, by_sample_s))
-        return abs(simulated(BURST, by_sample_s) + beyond_s - several), beyond_s, by_sample_s
-
-    _, beyond_s, by_sample_s = min(map(fitted, np.arange(0, MOST_BY_SAMPLE_S, 5e-6).tolist()))
-    return {"beyond_s": beyond_s, "by_sample_s": by_sample_s}
+    return asdict(fit(measured, simulated, BURST))
 
 
 def _rates(world: World) -> list[float]:
@@ -232,20 +226,23 @@ def _round(world: World, number: int) -> Row:
 
 def _predicted(world: World) -> Row:
     """The same arrivals and samples as in the first round, by the simulator and the profile."""
+    added, of_batches = world.added[REBATCHING], world.added[STREAMED]
 
     def joined(row: str, costs: Costs, due_s: float, depth: int) -> P99:
         def measure(rate: float, seed: int) -> Mapping[str, float]:
             arrivals = _arrivals(rate, seed)
             leaves = np.minimum(world.leaves[world.rows(len(arrivals), seed)], depth)
-            how = 1, ROOM, due_s, seed, world.beyond_s, world.by_sample_s
+            how = 1, ROOM, due_s, seed, added.beyond_s, added.by_sample_s
             return {row: p99_of(simulate(costs, arrivals, leaves, *how).latency_s)}
 
         return measure
 
     def at_a_time(rate: float, seed: int) -> Mapping[str, float]:
         arrivals = _arrivals(rate, seed)
-        streamed, at_once = simulate_at_a_time(world.stages, arrivals, world.leaves[world.rows(len(arrivals), seed)])
-        return {STREAMED: p99_of(streamed) + world.beyond_s, AT_ONCE: p99_of(at_once) + world.beyond_s}
+        leaves = world.leaves[world.rows(len(arrivals), seed)]
+        how = of_batches.beyond_s, of_batches.by_sample_s
+        streamed, at_once = simulate_at_a_time(world.stages, arrivals, leaves, *how)
+        return {STREAMED: p99_of(streamed), AT_ONCE: p99_of(at_once)}
 
     last = world.stages.stages - 1
     return _climbed(
@@ -265,14 +262,14 @@ def _climbed(world: World, number: int, rebatching: Sequence[P99], at_a_time: P9
 
 def _trace(world: World, name: str, rate: float) -> Row:
     """Arrivals in a file, replayed in real time and by `etbac simulate`; the median replay."""
-    path, within_s = FOLDER / f"{name}.txt", WITHIN * world.one_s
+    path, within_s, added = FOLDER / f"{name}.txt", WITHIN * world.one_s, world.added[REBATCHING]
     generator.write(_arrivals_of(world, name, rate), path)
     arrivals = np.array([float(line) for line in path.read_text().split()])
     played = [world.play(Joined(world.chain, world.stages), arrivals, n, within_s) for n in range(REPLAYS)]
     each = sorted(played, key=lambda one: one.goodput(within_s))[REPLAYS // 2]
     command = ["simulate", "--engine-dir", str(world.subject.path), "--profile", str(PROFILE), "--trace", str(path)]
-    command += ["--within", f"{within_s * 1e3:.4f}", "--beyond", f"{world.beyond_s * 1e3:.4f}"]
-    command += ["--by-sample", f"{world.by_sample_s * 1e3:.4f}", "--json"]
+    command += ["--within", f"{within_s * 1e3:.4f}", "--beyond", f"{added.beyond_s * 1e3:.4f}"]
+    command += ["--by-sample", f"{added.by_sample_s * 1e3:.4f}", "--json"]
     console.print(f"$ etbac {' '.join(command)}")
     said = subprocess.run([sys.executable, "-m", "etbac", *command], capture_output=True, text=True, check=True).stdout
     return {
@@ -329,10 +326,15 @@ def _print_goodput(
     for row in (STREAMED, AT_ONCE, FULL):
         table.add_row(f"rebatching ÷ {row}", *(f"{ratio:.2f}" for ratio in _ratios(found, row, lowest)))
     console.print(table)
+    for name, added in world.added.items():
+        console.print(
+            f"{name}: a sample's way in takes {added.beyond_s * 1e6:,.0f} µs, and each sample keeps an engine for "
+            f"{added.by_sample_s * 1e6:,.0f} µs longer: what fits samples, and bursts of {BURST}, that have it to "
+            "themselves."
+        )
     console.print(
-        f"A sample's way in and out, beyond its engines: {world.beyond_s * 1e6:,.0f} µs, and it keeps the worker for "
-        f"{world.by_sample_s * 1e6:,.0f} µs longer. With the best batch always at "
-        f"hand, however late, the chain's engines would answer {_capacity(world):,.0f} a second: no policy does more."
+        f"With the best batch always at hand, however late, the chain's engines would answer {_capacity(world):,.0f} a "
+        "second: no policy does more."
     )
     console.print(
         f"A rival that fails at the lowest rate, {lowest:,.0f} a second, is counted as if it kept it. E3 publishes "

@@ -49,7 +49,7 @@ def _added(name: str, says: str) -> Callable[[Callable[..., None]], Callable[...
     type=click.FloatRange(0, min_open=True),
     help="Milliseconds in which an answer is wanted.  [default: twice the full model's for one sample]",
 )
-@_added("--beyond", "Milliseconds of a sample's way in and out beyond the engines: threads that wake up, a network.")
+@_added("--beyond", "Milliseconds of a sample's way in beyond the engines, one sample after another: Python's share.")
 @_added("--by-sample", "Milliseconds for which each sample of a run keeps its device for longer: answers handed out.")
 @click.option("--devices", type=click.IntRange(1), default=1, show_default=True, help="Each with the whole chain.")
 @click.option("--room", type=click.IntRange(1), default=256, show_default=True, help="Samples on a device at once.")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import heapq
+import itertools
 from dataclasses import dataclass
 
 import numpy as np
@@ -59,64 +60,85 @@ def simulate(
 
     `devices`: each with the whole chain; a sample goes where the fewest are. `room`: of each device. `due_s`: after
     which an answer is due, by default as `Rebatcher` has it. A run takes what the profile says; where single runs are
-    known, one is drawn (by `seed`). `beyond_s`: what a sample's way in and out takes beyond that, without keeping any
-    device busy; `by_sample_s`: for how much longer each sample of a run keeps its device. Nothing else takes time.
+    known, one is drawn (by `seed`). `beyond_s`: what a sample's way in takes beyond that, one sample after another on
+    each device, while its engines run; `by_sample_s`: for how much longer each sample of a run keeps its device.
+    Nothing else takes time.
     """
-    world = _World([Scheduler(costs, room) for _ in range(devices)], arrivals, leaves, seed, by_sample_s)
     due_s = costs.patience if due_s is None else due_s
+    world = _World([Scheduler(costs, room) for _ in range(devices)], arrivals, leaves, seed, due_s, by_sample_s)
     for sample, now in enumerate(arrivals.tolist()):
-        world.end_until(now)
-        world.offer(sample, now, now + due_s)
-    world.end_until(np.inf)
-    return Simulation(world.latency + beyond_s, world.last - float(arrivals[0]), np.array(world.rows))
+        world.until(now)
+        world.arrive(sample, now, beyond_s)
+    world.until(np.inf)
+    return Simulation(world.latency, world.last - float(arrivals[0]), np.array(world.rows))
 
 
 class _World:
-    """Devices, what runs on them, and when it ends."""
+    """Devices, who is on the way to them, what runs on them, and when each of these ends."""
 
     def __init__(
-        self, devices: list[Scheduler], arrivals: Floats, leaves: Places, seed: int, by_sample_s: float
+        self, devices: list[Scheduler], arrivals: Floats, leaves: Places, seed: int, due_s: float, by_sample_s: float
     ) -> None:
-        self.devices, self.arrivals, self.leaves, self.by_sample_s = devices, arrivals, leaves, by_sample_s
+        self.devices, self.arrivals, self.leaves = devices, arrivals, leaves
+        self.due_s, self.by_sample_s = due_s, by_sample_s
         self.latency = np.full(len(arrivals), np.inf)
         self.rows: list[int] = []
         self.last = float(arrivals[-1])
         self._sample = [np.zeros(device.room, np.int64) for device in devices]
-        self._ends: list[tuple[float, int, int]] = []
-        self._running: dict[int, Run] = {}
+        self._ends: list[tuple[float, int, int, int | Run]] = []
+        """Seconds, order, device, and the sample that has come in or the run that has ended."""
+        self._order = itertools.count()
+        self._way_in_free = [0.0] * len(devices)
+        self._on_the_way = [0] * len(devices)
+        self._busy = [False] * len(devices)
         self._rng = np.random.default_rng([seed, 2])
 
-    def offer(self, sample: int, now: float, due: float) -> None:
-        device = min(range(len(self.devices)), key=lambda each: self.devices[each].inside)
+    def arrive(self, sample: int, now: float, takes: float) -> None:
+        """A sample goes where the fewest are, and is there once those before it on the way are."""
+        device = min(range(len(self.devices)), key=lambda each: self.devices[each].inside + self._on_the_way[each])
+        self._on_the_way[device] += 1
+        self._way_in_free[device] = max(now, self._way_in_free[device]) + takes
+        self._ends_at(self._way_in_free[device], device, sample)
+
+    def until(self, now: float) -> None:
+        """All that ends until then, and what is begun in its place."""
+        while self._ends and self._ends[0][0] <= now:
+            end, _, device, what = heapq.heappop(self._ends)
+            if isinstance(what, Run):
+                self._end(what, device, end)
+            else:
+                self._offer(what, device, end)
+            self._start(device, end)
+
+    def _ends_at(self, second: float, device: int, what: int | Run) -> None:
+        heapq.heappush(self._ends, (second, next(self._order), device, what))
+
+    def _offer(self, sample: int, device: int, now: float) -> None:
+        self._on_the_way[device] -= 1
         try:
-            slots = self.devices[device].offer(1, due)
+            slots = self.devices[device].offer(1, now + self.due_s)
         except FullError:
             return
         self._sample[device][slots] = sample
-        self._start(device, now)
 
-    def end_until(self, now: float) -> None:
-        """All that ends until then, and what is begun in its place."""
-        while self._ends and self._ends[0][0] <= now:
-            end, _, device = heapq.heappop(self._ends)
-            run = self._running.pop(device)
-            samples = self._sample[device][run.slots]
-            leaving = self.leaves[samples] <= run.stage
-            self.latency[samples[leaving]] = end - self.arrivals[samples[leaving]]
-            self.last = max(self.last, end)
-            self.devices[device].done(run, leaving)
-            self._start(device, end)
+    def _end(self, run: Run, device: int, now: float) -> None:
+        samples = self._sample[device][run.slots]
+        leaving = self.leaves[samples] <= run.stage
+        self.latency[samples[leaving]] = now - self.arrivals[samples[leaving]]
+        self.last = max(self.last, now)
+        self.devices[device].done(run, leaving)
+        self._busy[device] = False
 
     def _start(self, device: int, now: float) -> None:
         scheduler = self.devices[device]
-        run = None if device in self._running else scheduler.take(now)
+        run = None if self._busy[device] else scheduler.take(now)
         if run is None:
             return
-        self._running[device] = run
+        self._busy[device] = True
         self.rows.append(len(run.slots))
         costs, what = scheduler.costs, (run.stage, len(run.slots) - 1)
         seconds = float(costs.seconds[what])
         if costs.runs is not None:
             seconds *= float(costs.runs[what][self._rng.integers(costs.runs.shape[-1])])
         seconds += self.by_sample_s * len(run.slots)
-        heapq.heappush(self._ends, (now + seconds, len(self.rows), device))
+        self._ends_at(now + seconds, device, run)

@@ -14,10 +14,11 @@ from support.two_blocks import make_engine_dir, make_inputs
 import etbac
 from benchmarks import soak
 from benchmarks.load import generator
+from benchmarks.load.added import Added, fit, mean_of
 from benchmarks.load.at_a_time import simulate_at_a_time
 from benchmarks.load.ladder import P99, Rung, climb, goodput
 from benchmarks.load.servers import AtATime, Joined
-from etbac.planner.simulate import poisson
+from etbac.planner.simulate import poisson, simulate
 from etbac.runtime.chain import Chain
 from etbac.runtime.rebatching import Costs
 from etbac.runtime.results import Result
@@ -69,6 +70,26 @@ def test_a_batch_at_a_time_by_hand() -> None:
     streamed, at_once = simulate_at_a_time(LINEAR, np.array([0.0, 0.5, 0.6]), np.array([0, 1, 0]))
     np.testing.assert_allclose(streamed, [1.0, 1.5 + 2.0 + 0.5, 1.5 + 0.4])
     np.testing.assert_allclose(at_once, [1.0, 4.0, 3.9])
+
+
+def test_a_batch_at_a_time_with_a_way_in_and_time_for_each_sample() -> None:
+    streamed, at_once = simulate_at_a_time(LINEAR, np.zeros(3), np.array([0, 1, 0]), 0.25, 0.5)
+    np.testing.assert_allclose(streamed, [0.25 + 1.5, 1.75 + 2.5 + 2.5, 1.75 + 2.5])
+    np.testing.assert_allclose(at_once, [1.75, 6.75, 6.75])
+
+
+def test_what_python_adds_is_found_from_samples_alone_and_in_bursts() -> None:
+    def latency(size: int, added: Added) -> float:
+        arrivals = np.repeat(1e3 * np.arange(1, 4), size)
+        costs = Costs(LINEAR.seconds / 1e3)
+        found = simulate(
+            costs, arrivals, np.zeros(len(arrivals), int), beyond_s=added.beyond_s, by_sample_s=added.by_sample_s
+        )
+        return mean_of(found.latency_s, size)
+
+    truth = Added(3e-4, 4e-5)
+    found = fit(lambda size: latency(size, truth), latency, 8)
+    np.testing.assert_allclose([found.beyond_s, found.by_sample_s], [truth.beyond_s, truth.by_sample_s], atol=1e-9)
 
 
 @pytest.mark.parametrize("joined", [True, False])

@@ -37,11 +37,22 @@ def test_a_run_takes_what_a_measured_run_took() -> None:
     np.testing.assert_allclose(found.latency_s, [2.0, 6.0])
 
 
-def test_the_way_in_and_out_is_added_and_keeps_nobody_waiting() -> None:
-    arrivals, leaves = np.array([0.0, 0.1, 0.2]), np.array([0, 1, 0])
-    plain, longer = (simulate(LINEAR, arrivals, leaves, beyond_s=beyond) for beyond in (0.0, 0.5))
-    np.testing.assert_allclose(longer.latency_s, plain.latency_s + 0.5)
-    assert longer.seconds == plain.seconds
+def test_the_way_in_is_added_to_samples_that_come_one_by_one() -> None:
+    arrivals, leaves = np.array([0.0, 10.0, 20.0]), np.array([0, 1, 0])
+    found = simulate(LINEAR, arrivals, leaves, beyond_s=0.5)
+    np.testing.assert_allclose(found.latency_s, [1.5, 3.5, 1.5])
+    assert found.seconds == 21.5
+
+
+def test_samples_that_come_at_once_go_in_one_after_another_while_engines_run() -> None:
+    found = simulate(LINEAR, np.zeros(3), np.zeros(3, int), beyond_s=0.25)
+    np.testing.assert_allclose(found.latency_s, [1.25, 2.75, 2.75])
+    assert found.rows.tolist() == [1, 2]
+
+
+def test_each_device_has_a_way_in_of_its_own() -> None:
+    found = simulate(LINEAR, np.zeros(4), np.zeros(4, int), devices=2, beyond_s=2.0)
+    np.testing.assert_allclose(found.latency_s, [3.0, 3.0, 5.0, 5.0])
 
 
 def test_each_sample_of_a_run_keeps_its_device_for_longer() -> None:
