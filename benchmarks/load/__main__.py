@@ -20,7 +20,6 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 from rich.console import Console
 from rich.table import Table
 
@@ -65,7 +64,7 @@ REBATCHING, STREAMED, AT_ONCE, FULL = (
     "full model, dynamic batching",
 )
 TRACES = ("poisson", "bursts", "recorded")
-REPLAYS, BURST, ALONE = 3, 8, 100 if QUICK else 300
+REPLAYS, BURST, ASKED = 3, 8, 200 if QUICK else 500
 SLOWER = 10.0
 """Times as long as these engines take, for whoever has a larger network: Python's share is then smaller."""
 CLIENTS, RECORDED_RATE = 8, 400.0
@@ -167,24 +166,22 @@ def _measured(chain: Chain) -> Row:
 
 
 def _added(world: World, name: str) -> Row:
-    """What that contender's Python adds, found where samples, and then bursts, have it to themselves."""
+    """What that contender's Python adds, found from one client that offers samples one by one, or in bursts."""
     due_s, costs = BOUNDS[-1] * world.one_s, Costs(world.stages.seconds)
-
-    def far_apart(size: int) -> tuple[Floats, npt.NDArray[np.int64]]:
-        """Arrivals, and which stage each sample leaves at."""
-        arrivals: Floats = np.repeat(10 * size * world.one_s * np.arange(1, ALONE + 1), size)
-        return arrivals, world.leaves[world.rows(len(arrivals), size)]
 
     def measured(size: int) -> float:
         server = Joined(world.chain, world.stages) if name == REBATCHING else AtATime(world.chain)
-        return mean_of(world.play(server, far_apart(size)[0], size, due_s).latency_s, size)
+        rows = world.rows(ASKED * size, size).reshape(ASKED, size)
+        return mean_of(generator.ask_again(server, world.subject.inputs, rows, due_s))
 
     def simulated(size: int, added: Added) -> float:
+        arrivals: Floats = np.repeat(10 * size * world.one_s * np.arange(1, ASKED + 1), size)
+        leaves, how = world.leaves[world.rows(ASKED * size, size)], (added.beyond_s, added.by_sample_s)
         if name == REBATCHING:
-            latency = simulate(costs, *far_apart(size), 1, ROOM, due_s, 0, added.beyond_s, added.by_sample_s).latency_s
+            latency = simulate(costs, arrivals, leaves, 1, ROOM, due_s, 0, *how).latency_s
         else:
-            latency, _ = simulate_at_a_time(costs, *far_apart(size), added.beyond_s, added.by_sample_s)
-        return mean_of(latency, size)
+            latency, _ = simulate_at_a_time(costs, arrivals, leaves, *how)
+        return mean_of(latency.reshape(ASKED, size))
 
     return asdict(fit(measured, simulated, BURST))
 
@@ -329,8 +326,8 @@ def _print_goodput(
     for name, added in world.added.items():
         console.print(
             f"{name}: a sample's way in takes {added.beyond_s * 1e6:,.0f} µs, and each sample keeps an engine for "
-            f"{added.by_sample_s * 1e6:,.0f} µs longer: what fits samples, and bursts of {BURST}, that have it to "
-            "themselves."
+            f"{added.by_sample_s * 1e6:,.0f} µs longer: as fits a client that offers samples one by one, and one that "
+            f"offers {BURST} at once."
         )
     console.print(
         f"With the best batch always at hand, however late, the chain's engines would answer {_capacity(world):,.0f} a "

@@ -33,6 +33,6 @@ def fit(measured: Callable[[int], float], simulated: Callable[[int, Added], floa
     return min(choices, key=lambda each: abs(simulated(burst, each) - several))
 
 
-def mean_of(latency_s: Floats, size: int) -> float:
-    """Of samples that came so many at a time: their mean latency, in the median burst."""
-    return float(np.median(latency_s.reshape(-1, size).mean(axis=1)))
+def mean_of(latency_s: Floats) -> float:
+    """[bursts, samples]: the mean of a burst, in the median one."""
+    return float(np.median(latency_s.mean(axis=1)))

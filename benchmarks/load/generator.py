@@ -70,6 +70,27 @@ def play(
     return Played(arrivals, answered - begun, refused, begun)
 
 
+def ask_again(server: Server, samples: Mapping[str, Array], rows: npt.NDArray[np.int64], due_s: float) -> Floats:
+    """A client that offers `rows[n]` at once and, as soon as all of them are answered, `rows[n + 1]`: seconds
+    [n, size] from when it began to offer them."""
+    latency, answered = np.zeros(rows.shape), threading.Semaphore(0)
+
+    def tell(turn: int, place: int, begun: float, second: float) -> None:
+        latency[turn, place] = second - begun
+        answered.release()
+
+    _wake_on_time()
+    with server:
+        for turn, together in enumerate(rows.tolist()):
+            inputs = [{name: array[row : row + 1] for name, array in samples.items()} for row in together]
+            begun = time.perf_counter()
+            for place, sample in enumerate(inputs):
+                server.submit(sample, due_s, partial(tell, turn, place, begun))
+            for _ in together:
+                answered.acquire()
+    return latency
+
+
 def record(server: Server, samples: Mapping[str, Array], clients: int, each: int, think_s: float, seed: int) -> Floats:
     """Arrivals of clients that ask, wait for the answer, think and ask again: seconds, ascending, from 0."""
     seconds: list[float] = []

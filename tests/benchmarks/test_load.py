@@ -85,7 +85,7 @@ def test_what_python_adds_is_found_from_samples_alone_and_in_bursts() -> None:
         found = simulate(
             costs, arrivals, np.zeros(len(arrivals), int), beyond_s=added.beyond_s, by_sample_s=added.by_sample_s
         )
-        return mean_of(found.latency_s, size)
+        return mean_of(found.latency_s.reshape(-1, size))
 
     truth = Added(3e-4, 4e-5)
     found = fit(lambda size: latency(size, truth), latency, 8)
