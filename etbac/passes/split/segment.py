@@ -14,7 +14,7 @@ from etbac.errors import UnsupportedModelError
 from etbac.passes.exit_model import Segment
 from etbac.passes.split.layout import from_front, placement, to_front
 from etbac.passes.split.prepare import Prepared
-from etbac.passes.split.values import keep_only, needed
+from etbac.passes.split.values import inputs_of, keep_only, needed
 
 ROWS, SLOTS = "batch", "slots"
 """Names of the dynamic dimension of a segment's outputs, and of the boundary tensors that it is given."""
@@ -41,11 +41,10 @@ class _Builder:
     def __init__(self, prepared: Prepared, piece: Piece) -> None:
         self.prepared, self.piece = prepared, piece
         self.analysis = prepared.analysis
-        self.model = prepared.source.model.clone()
+        self.model = _copied(prepared, piece)
         self.graph = self.model.graph
         self.values = _by_name(self.graph)
         self.taken = set(self.values)
-        self.graph.outputs.clear()
 
     def build(self) -> Segment:
         self._free_reserved_names()
@@ -177,6 +176,31 @@ class _Builder:
             name = f"{wanted}.{number}"
         self.taken.add(name)
         return name
+
+
+def _copied(prepared: Prepared, piece: Piece) -> ir.Model:
+    """A copy of what the piece computes and no more, without outputs: copying all for each piece would take time that
+    grows with the square of the exits."""
+    results = [*piece.fields.values(), *(piece.gate or ()), *piece.boundary, prepared.batch_size]
+    nodes = needed(results, piece.inputs)
+    values = dict.fromkeys(results)
+    values |= dict.fromkeys(value for node in nodes for value in inputs_of(node))
+    whole = prepared.source.model
+    view = ir.GraphView(
+        [*piece.inputs, *(value for value in values if value.is_graph_input() and value not in piece.inputs)],
+        [],
+        nodes=[node for node in whole.graph if node in nodes],
+        initializers=[value for value in whole.graph.initializers.values() if value in values],
+        opset_imports=whole.graph.opset_imports,
+        name=whole.graph.name,
+    )
+    return ir.Model(
+        view.clone(),
+        ir_version=whole.ir_version,
+        producer_name=whole.producer_name,
+        producer_version=whole.producer_version,
+        metadata_props=dict(whole.metadata_props),
+    )
 
 
 def _by_name(graph: ir.Graph) -> dict[str, ir.Value]:

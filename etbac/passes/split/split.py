@@ -3,8 +3,8 @@
 1. `prepare` copies the model, analyses every value (`etbac.passes.batch`), and makes the batch size one value.
 2. Exit by exit, in the order of the trunk, `choose_boundary` finds the tensors that the rest of the model needs, by a
    minimum cut over bytes per sample; what was carried into a segment is all that its boundary can draw on.
-3. `build_segment` copies the prepared model, puts the boundary tensors in the place of the values that they hold
-   (`Gather` by `keep` first), names inputs and outputs by the contract, and drops what is not needed.
+3. `build_segment` copies its piece of the prepared model, puts the boundary tensors in the place of the values that
+   they hold (`Gather` by `keep` first), names inputs and outputs by the contract, and drops what is not needed.
 
 The property: for all inputs, batch sizes and sets of survivors, each row's outputs are those of the uncut model.
 """
