@@ -140,7 +140,7 @@ class _Builder:
         output = inside
         if spec.batch_axis is not None:
             output = to_front(nodes, inside, placement(value, self.analysis), self._batch_size)
-        if output is inside:
+        if output is inside and (output.producer() is None or output.is_graph_output()):
             output = nodes.op("Identity", [inside])
         output.name = name
         self._insert(nodes, name, at_end=True)

@@ -56,6 +56,16 @@ def test_odd_outputs() -> None:
     assert [spec.name for spec in segments[0].contract.inputs] == ["x"]
 
 
+def test_what_a_node_gives_is_handed_on_without_a_copy() -> None:
+    model = exit_model(f"""(float[N,4] x) => (float[N,4] exit_1, float[N,4] y) <{weights(a=(4, 4))}> {{
+        t = MatMul(x, a)
+        exit_1 = Tanh(t)
+        y = MatMul(t, a)
+        }}""")
+    segments = check_split(model)
+    assert "Identity" not in [node.op_type for segment in segments for node in segment.model.graph]
+
+
 def test_an_exit_may_be_an_input() -> None:
     model = exit_model(f"""(float[N,4] exit_1) => (float[N,4] y) <{weights(a=(4, 4))}> {{ y = MatMul(exit_1, a) }}""")
     graph = model.model.graph
