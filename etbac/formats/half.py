@@ -104,7 +104,7 @@ class _Casts:
 
     def replace_output(self, value: ir.Value, dtype: ir.DataType) -> None:
         """Let the graph give `value` as `dtype`, under the name that it has."""
-        output = self._cast(value, dtype)
+        output = self.to(value, dtype)
         value.name, output.name = f"{value.name}.{value.dtype.name.lower()}" if value.dtype else None, value.name
         self.graph.outputs[self.graph.outputs.index(value)] = output
 
@@ -146,8 +146,12 @@ def _float_reads(graph: ir.Graph, positions: Positions) -> list[tuple[ir.Node, i
 def _remove_casts_to_float32(graph: ir.Graph) -> None:
     """Casts of what is float32 already, which exporters leave around norms."""
     for node in list(graph):
-        if node.op_type != "Cast" or not is_float(node.inputs[0]) or node.outputs[0].dtype != ir.DataType.FLOAT:
+        given, output = node.inputs[0] if node.inputs else None, node.outputs[0]
+        if node.op_type != "Cast" or given is None or not is_float(given) or output.dtype != ir.DataType.FLOAT:
             continue
-        if not node.outputs[0].is_graph_output() and node.inputs[0] is not None:
-            node.outputs[0].replace_all_uses_with(node.inputs[0])
-            graph.remove(node, safe=True)
+        if output.is_graph_output():
+            if given.producer() is None or given.is_graph_output():
+                continue
+            given.name, given.shape = output.name, output.shape
+        output.replace_all_uses_with(given, replace_graph_outputs=True)
+        graph.remove(node, safe=True)

@@ -53,7 +53,9 @@ def typed(
         if format_ in HALF:
             step = UseHalfPrecision(HALF[format_], gates[place], huge, weights=weights[format_])
             beyond = {value.name or "" for value in step.widths(model).huge}
-            narrow = _floats(segment.contract.boundary) - gates[place] - beyond if both_narrow else set()
+            if both_narrow:
+                read_by_gates = _handed_to(segments, place, gates[place + 1])
+                narrow = _floats(segment.contract.boundary) - gates[place] - read_by_gates - beyond
             _run(replace(step, narrow=narrow | given), model)
         contract = replace(
             segment.contract,
@@ -97,6 +99,13 @@ def _handed_on(segments: Sequence[Segment], place: int, names: set[str]) -> set[
         return set()
     pairs = zip(segments[place].contract.boundary, segments[place + 1].contract.inputs, strict=True)
     return {theirs.name for ours, theirs in pairs if ours.name in names}
+
+
+def _handed_to(segments: Sequence[Segment], place: int, names: set[str]) -> set[str]:
+    """The names that boundary tensors of the segment at `place` have there, of those that the next one knows by
+    `names`."""
+    pairs = zip(segments[place].contract.boundary, segments[place + 1].contract.inputs, strict=True)
+    return {ours.name for ours, theirs in pairs if theirs.name in names}
 
 
 def _floats(specs: Sequence[TensorSpec]) -> set[str]:

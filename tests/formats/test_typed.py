@@ -14,12 +14,17 @@ from support.chain_checks import compile_case, kept_exits, scale_of
 from support.onnx_text import parse
 from support.random_graphs import Case, random_graph
 from support.segment_chain import SegmentChain, Stage
+from support.split_cases import exit_model, weights
 
 from etbac.backends.interface import Int8Options
 from etbac.errors import InputError, UnsupportedModelError, UsageError
 from etbac.formats import typed
+from etbac.formats.half import UseHalfPrecision
 from etbac.frontend.exit_graph import from_elsewhere
 from etbac.passes.exit_model import Segment
+from etbac.passes.gates.base import Gate
+from etbac.passes.gates.patience import Patience
+from etbac.passes.infer_shapes import InferShapes
 from etbac.passes.model_passes import PassOptions, model_passes, segment_passes
 from etbac.passes.split import split_at_exits
 
@@ -150,6 +155,11 @@ def network(seed: int = 0, masked: bool = False) -> list[Segment]:
     return [segment_passes(s) for s in split_at_exits(model_passes(exit_model, PassOptions()), 8)]
 
 
+def segments_of_text(text: str, gate: Gate | None = None) -> list[Segment]:
+    model = from_elsewhere(exit_model(text).model, "text.onnx", {"path": "text.onnx"})
+    return [segment_passes(s) for s in split_at_exits(model_passes(model, PassOptions(gate=gate)), 8)]
+
+
 def images(rows: int, seed: int = 0) -> dict[str, np.ndarray]:
     return {"image": np.random.default_rng(seed).normal(size=(rows, 2, 8, 8)).astype(np.float32)}
 
@@ -181,6 +191,54 @@ def test_boundaries_are_narrow_between_fp16_segments_and_nowhere_else(formats):
     for place in range(2):
         wanted = "float16" if formats[place] == formats[place + 1] == "fp16" else "float32"
         assert {spec.dtype for spec in mixed[place].contract.boundary} == {wanted}
+
+
+def test_a_boundary_tensor_that_only_a_later_gate_reads_stays_wide():
+    segments = segments_of_text(
+        f"""(float[N,64] x) => (float[N,8] exit_1, float[N,8] exit_2, float[N,8] y)
+        <{weights(a=(64, 64), small=(64, 1), large=(1, 8), head=(64, 8))}> {{
+        b = MatMul(x, a)
+        c = Tanh(b)
+        d = MatMul(c, a)
+        own = MatMul(d, small)
+        exit_1 = MatMul(own, large)
+        e = MatMul(x, a)
+        f = MatMul(e, a)
+        exit_2 = MatMul(f, head)
+        g = MatMul(f, a)
+        h = Tanh(g)
+        y = MatMul(h, head)
+        }}""",
+        Patience(),
+    )
+    first, *_ = typed(segments, ["fp16"] * 3)
+    assert [(spec.name, spec.dtype) for spec in first.contract.boundary] == [
+        ("next.x", "float16"),
+        ("next.own", "float32"),
+    ]
+
+
+def test_what_is_handed_on_and_read_inside_is_cast_once():
+    segments = segments_of_text(f"""(float[N,4] x) => (float[N,4] exit_1, float[N,4] y) <{weights(a=(4, 4))}> {{
+        m = MatMul(x, a)
+        h = Softmax(m)
+        exit_1 = MatMul(h, a)
+        y = MatMul(h, a)
+        }}""")
+    casts = [node for node in typed(segments, ["fp16", "fp16"])[0].model.graph if node.op_type == "Cast"]
+    assert len({(node.inputs[0], node.attributes["to"].value) for node in casts}) == len(casts)
+
+
+def test_a_cast_of_what_is_wide_anyway_is_no_reason_to_narrow_it():
+    model = exit_model("""(float[N,4] x) => (float[N,4] y, float[N,4] z) {
+        s = Softmax(x)
+        y = Cast<to=1>(s)
+        z = Relu(y)
+        }""").model
+    InferShapes()(model)
+    UseHalfPrecision(ir.DataType.FLOAT16)(model)
+    assert model.graph.outputs[0].name == "y"
+    assert model.graph.outputs[0].producer().op_type == "Softmax"
 
 
 @pytest.mark.parametrize("format_", ["fp16", "int8"])
