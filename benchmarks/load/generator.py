@@ -86,8 +86,8 @@ def ask_again(server: Server, samples: Mapping[str, Array], rows: npt.NDArray[np
             begun = time.perf_counter()
             for place, sample in enumerate(inputs):
                 server.submit(sample, due_s, partial(tell, turn, place, begun))
-            for _ in together:
-                answered.acquire()
+            if not all(answered.acquire(timeout=_LATE_S) for _ in together):
+                raise TimeoutError(f"a sample was not answered within {_LATE_S:g} s")
     return latency
 
 

@@ -61,14 +61,15 @@ def simulate(
     `devices`: each with the whole chain; a sample goes where the fewest are. `room`: of each device. `due_s`: after
     which an answer is due, by default as `Rebatcher` has it. A run takes what the profile says; where single runs are
     known, one is drawn (by `seed`). `beyond_s`: what a sample's way in takes beyond that, one sample after another on
-    each device, while its engines run; `by_sample_s`: for how much longer each sample of a run keeps its device.
-    Nothing else takes time.
+    each device, while its engines run, whether or not there is room for it then; `by_sample_s`: for how much longer
+    each sample of a run keeps its device. Nothing else takes time.
     """
     due_s = costs.patience if due_s is None else due_s
-    world = _World([Scheduler(costs, room) for _ in range(devices)], arrivals, leaves, seed, due_s, by_sample_s)
+    schedulers = [Scheduler(costs, room) for _ in range(devices)]
+    world = _World(schedulers, arrivals, leaves, seed, due_s, beyond_s, by_sample_s)
     for sample, now in enumerate(arrivals.tolist()):
         world.until(now)
-        world.arrive(sample, now, beyond_s)
+        world.arrive(sample, now)
     world.until(np.inf)
     return Simulation(world.latency, world.last - float(arrivals[0]), np.array(world.rows))
 
@@ -77,10 +78,17 @@ class _World:
     """Devices, who is on the way to them, what runs on them, and when each of these ends."""
 
     def __init__(
-        self, devices: list[Scheduler], arrivals: Floats, leaves: Places, seed: int, due_s: float, by_sample_s: float
+        self,
+        devices: list[Scheduler],
+        arrivals: Floats,
+        leaves: Places,
+        seed: int,
+        due_s: float,
+        beyond_s: float,
+        by_sample_s: float,
     ) -> None:
         self.devices, self.arrivals, self.leaves = devices, arrivals, leaves
-        self.due_s, self.by_sample_s = due_s, by_sample_s
+        self.due_s, self.beyond_s, self.by_sample_s = due_s, beyond_s, by_sample_s
         self.latency = np.full(len(arrivals), np.inf)
         self.rows: list[int] = []
         self.last = float(arrivals[-1])
@@ -88,16 +96,16 @@ class _World:
         self._ends: list[tuple[float, int, int, int | Run]] = []
         """Seconds, order, device, and the sample that has come in or the run that has ended."""
         self._order = itertools.count()
-        self._way_in_free = [0.0] * len(devices)
+        self._way_in_free = [-np.inf] * len(devices)
         self._on_the_way = [0] * len(devices)
         self._busy = [False] * len(devices)
         self._rng = np.random.default_rng([seed, 2])
 
-    def arrive(self, sample: int, now: float, takes: float) -> None:
+    def arrive(self, sample: int, now: float) -> None:
         """A sample goes where the fewest are, and is there once those before it on the way are."""
         device = min(range(len(self.devices)), key=lambda each: self.devices[each].inside + self._on_the_way[each])
         self._on_the_way[device] += 1
-        self._way_in_free[device] = max(now, self._way_in_free[device]) + takes
+        self._way_in_free[device] = max(now, self._way_in_free[device]) + self.beyond_s
         self._ends_at(self._way_in_free[device], device, sample)
 
     def until(self, now: float) -> None:
@@ -114,9 +122,10 @@ class _World:
         heapq.heappush(self._ends, (second, next(self._order), device, what))
 
     def _offer(self, sample: int, device: int, now: float) -> None:
+        """A sample has come in; its answer is due from when it began to."""
         self._on_the_way[device] -= 1
         try:
-            slots = self.devices[device].offer(1, now + self.due_s)
+            slots = self.devices[device].offer(1, now - self.beyond_s + self.due_s)
         except FullError:
             return
         self._sample[device][slots] = sample

@@ -93,6 +93,15 @@ def test_what_python_adds_is_found_from_samples_alone_and_in_bursts() -> None:
 
 
 @pytest.mark.parametrize("joined", [True, False])
+def test_a_client_asks_again_when_all_is_answered(chain: Chain, joined: bool) -> None:
+    server = _WithScale(Joined(chain, SMALL) if joined else AtATime(chain))
+    inputs = {"x": make_inputs(50)["x"], "unread": np.arange(50)}
+    latency = generator.ask_again(server, inputs, np.arange(50).reshape(10, 5), 1.0)
+    assert latency.shape == (10, 5)
+    assert (latency > 0).all()
+
+
+@pytest.mark.parametrize("joined", [True, False])
 def test_everybody_who_is_offered_is_answered_or_refused(chain: Chain, joined: bool) -> None:
     ended: list[float] = []
     server = Joined(chain, SMALL) if joined else AtATime(chain, ended.append)

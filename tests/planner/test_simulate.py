@@ -50,6 +50,20 @@ def test_samples_that_come_at_once_go_in_one_after_another_while_engines_run() -
     assert found.rows.tolist() == [1, 2]
 
 
+def test_an_answer_is_due_from_when_its_sample_began_to_come_in() -> None:
+    """Of two that wait, the first alone is in time: 1.5 for both would be too long."""
+    arrivals = np.array([0.0, 0.0, 0.0])
+    found = simulate(LINEAR, arrivals, np.zeros(3, int), beyond_s=0.1, due_s=2.4)
+    assert found.rows.tolist() == [1, 1, 1]
+    assert simulate(LINEAR, arrivals, np.zeros(3, int), beyond_s=0.1, due_s=2.6).rows.tolist() == [1, 2]
+
+
+def test_it_does_not_matter_when_the_clock_began() -> None:
+    arrivals, leaves = poisson(2.0, 50), np.tile([0, 1], 25)
+    there, shifted = (simulate(LINEAR, each, leaves, beyond_s=0.1) for each in (arrivals, arrivals - 1e3))
+    np.testing.assert_allclose(shifted.latency_s, there.latency_s)
+
+
 def test_each_device_has_a_way_in_of_its_own() -> None:
     found = simulate(LINEAR, np.zeros(4), np.zeros(4, int), devices=2, beyond_s=2.0)
     np.testing.assert_allclose(found.latency_s, [3.0, 3.0, 5.0, 5.0])

@@ -199,6 +199,9 @@ def _copied(prepared: Prepared, piece: Piece) -> ir.Model:
         ir_version=whole.ir_version,
         producer_name=whole.producer_name,
         producer_version=whole.producer_version,
+        domain=whole.domain,
+        model_version=whole.model_version,
+        doc_string=whole.doc_string,
         metadata_props=dict(whole.metadata_props),
     )
 
