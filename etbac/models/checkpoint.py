@@ -142,7 +142,7 @@ def is_checkpoint(path: Path) -> bool:
 def load_set(checkpoint: Checkpoint, name: str, folder: Path | None = None) -> DataSet:
     """The set "train", "fit", "search", "certify" or "test" that the checkpoint recorded.
 
-    The folder is looked for at `folder`, ETBAC_DATA, the recorded place, and under its name beside the checkpoint.
+    The folder is looked for at `folder`, the recorded place, ETBAC_DATA, and under its name beside the checkpoint.
     """
     return _set(checkpoint.data, checkpoint.preprocessing, checkpoint.path, name, folder)
 

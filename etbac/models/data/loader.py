@@ -116,12 +116,12 @@ def of_kind(loader: Loader, asked: Preprocessing | None, kind: type[P], default:
 
 
 def find_folder(loader: Loader, asked: Path | None, recorded: str | None = None, beside: Path | None = None) -> Path:
-    """Where the data lie: `asked`, or else the first folder that is there of ETBAC_DATA in the environment, `recorded`,
-    and the recorded folder's name beside the file `beside`.
+    """Where the data lie: `asked`, or else the first folder that is there of `recorded`, ETBAC_DATA in the environment
+    (which may be set for another data set), and the recorded folder's name beside the file `beside`.
 
     InputError where there is none, or where the one found lacks files.
     """
-    candidates = [os.environ.get("ETBAC_DATA"), recorded]
+    candidates = [recorded, os.environ.get("ETBAC_DATA")]
     if beside is not None and recorded is not None:
         candidates.append(str(beside.parent / Path(recorded).name))
     places = [asked] if asked is not None else [Path(place) for place in candidates if place]

@@ -144,9 +144,9 @@ def test_the_folder_is_looked_for_in_the_documented_order(tmp_path: Path, monkey
     checkpoint = tmp_path / "moved" / "model.pt"
     monkeypatch.setenv("ETBAC_DATA", str(environment))
     assert loaders.find_folder(reader, asked, str(recorded), checkpoint) == asked
-    assert loaders.find_folder(reader, None, str(recorded), checkpoint) == environment
-    monkeypatch.delenv("ETBAC_DATA")
     assert loaders.find_folder(reader, None, str(recorded), checkpoint) == recorded
+    assert loaders.find_folder(reader, None, str(tmp_path / "gone"), checkpoint) == environment
+    monkeypatch.delenv("ETBAC_DATA")
     assert loaders.find_folder(reader, None, str(tmp_path / "gone"), checkpoint) == beside
     with pytest.raises(InputError, match="elsewhere"):
         loaders.find_folder(reader, None, "/elsewhere", checkpoint)
