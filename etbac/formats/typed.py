@@ -47,6 +47,7 @@ def typed(
     huge: set[str] = set()
     for place, (segment, format_) in enumerate(zip(segments, formats, strict=True)):
         both_narrow = list(formats[place : place + 2]) == ["fp16", "fp16"]
+        handed_on = _handed_on(segments, place)
         narrow: set[str] = set()
         beyond: set[str] = set()
         model = quantized[place] if place in quantized else segment.model.clone()
@@ -54,7 +55,7 @@ def typed(
             step = UseHalfPrecision(HALF[format_], gates[place], huge, weights=weights[format_])
             beyond = {value.name or "" for value in step.widths(model).huge}
             if both_narrow:
-                read_by_gates = _handed_to(segments, place, gates[place + 1])
+                read_by_gates = {ours for ours, theirs in handed_on if theirs in gates[place + 1]}
                 narrow = _floats(segment.contract.boundary) - gates[place] - read_by_gates - beyond
             _run(replace(step, narrow=narrow | given), model)
         contract = replace(
@@ -63,7 +64,7 @@ def typed(
             boundary=_as_float16(segment.contract.boundary, narrow),
         )
         result.append(Segment(contract, model))
-        given, huge = _handed_on(segments, place, narrow), _handed_on(segments, place, beyond)
+        given, huge = ({theirs for ours, theirs in handed_on if ours in names} for names in (narrow, beyond))
     return result
 
 
@@ -93,19 +94,11 @@ def _run(step: ir.passes.PassBase, model: ir.Model) -> None:
     Pipeline(step, common.RemoveUnusedNodesPass(), common.TopologicalSortPass(), common.NameFixPass())(model)
 
 
-def _handed_on(segments: Sequence[Segment], place: int, names: set[str]) -> set[str]:
-    """The names that the next segment has for boundary tensors of the segment at `place`."""
-    if place + 1 == len(segments):
-        return set()
-    pairs = zip(segments[place].contract.boundary, segments[place + 1].contract.inputs, strict=True)
-    return {theirs.name for ours, theirs in pairs if ours.name in names}
-
-
-def _handed_to(segments: Sequence[Segment], place: int, names: set[str]) -> set[str]:
-    """The names that boundary tensors of the segment at `place` have there, of those that the next one knows by
-    `names`."""
-    pairs = zip(segments[place].contract.boundary, segments[place + 1].contract.inputs, strict=True)
-    return {ours.name for ours, theirs in pairs if theirs.name in names}
+def _handed_on(segments: Sequence[Segment], place: int) -> list[tuple[str, str]]:
+    """The boundary tensors of the segment at `place`: the name that each has there, and in the next segment."""
+    following = segments[place + 1].contract.inputs if place + 1 < len(segments) else ()
+    pairs = zip(segments[place].contract.boundary, following, strict=True)
+    return [(ours.name, theirs.name) for ours, theirs in pairs]
 
 
 def _floats(specs: Sequence[TensorSpec]) -> set[str]:
