@@ -90,15 +90,15 @@ class Population:
 def _merged_behind(matrix: Matrix, count: int) -> Matrix:
     """Of a chain whose exits behind the first `count` are left out."""
     assert matrix.head_ms is not None
-    assert matrix.gather_ms is not None
-    spared = matrix.head_ms[count:].sum(axis=0) + matrix.gather_ms[count + 1 :].sum(axis=0)
+    assert matrix.cut_ms is not None
+    spared = matrix.head_ms[count:].sum(axis=0) + matrix.cut_ms[count + 1 :].sum(axis=0)
     last = matrix.stage_ms[count:].sum(axis=0) - spared
     return replace(
         matrix,
         stages=(*matrix.stages[:count], matrix.stages[-1]),
         stage_ms=np.vstack([matrix.stage_ms[:count], last]),
         head_ms=np.vstack([matrix.head_ms[:count], 0 * last]),
-        gather_ms=matrix.gather_ms[: count + 1],
+        cut_ms=matrix.cut_ms[: count + 1],
         runs=None,
     )
 

@@ -185,8 +185,8 @@ def _choices(
 ) -> Choices:
     """The plans to choose from; a UsageError where none is as fast as asked for.
 
-    Without `max_latency` the full model's p99 is a wish: it yields where only slower plans are likely to be certified,
-    or keep the precision at all. (A chain in which nobody leaves early is slower than the full model by its heads.)
+    Without `max_latency` the full model's p99 is a wish: it yields where only slower plans let samples leave early and
+    are likely to be certified, or keep the precision at all.
     """
     prices, exactly = Prices.expected(matrix, batch, search.n), Prices.exactly(matrix, batch)
 
@@ -194,11 +194,14 @@ def _choices(
         demands = Demands(search, exactly, most_ms, min_class_precision, memory)
         return Choices(search, prices, demands, ahead.test.credits)
 
+    def early(choices: Choices) -> list[Candidate]:
+        return [each for each in candidates(choices, ahead) if each.thresholds]
+
     if min_class_precision is not None and search.classes is None:
         raise UsageError("--min-class-precision needs labels that are one class a sample, and these data have none")
     full_ms = matrix.full_quantile(batch, TAIL) if batch >= TAIL_FROM else None
     found = within(full_ms if max_latency is None else max_latency)
-    if found.plans and (max_latency is not None or candidates(found, ahead)):
+    if found.plans and (max_latency is not None or early(found)):
         return found
     free = within(None)
     if not free.plans:
@@ -209,11 +212,9 @@ def _choices(
             f"--max-latency {max_latency:g}: no plan is predicted to have such a p99 at batch {batch}; the "
             f"lowest is {lowest:.3f} ms"
         )
-    if full_ms is None or (found.keeps(ahead.precision) and not candidates(free, ahead)):
+    if full_ms is None or (found.keeps(ahead.precision) and not early(free)):
         return found
-    lowest = min(
-        free.demands.tail_ms(each.thresholds) for each in candidates(free, ahead) or [free.fastest(ahead.precision)]
-    )
+    lowest = min(free.demands.tail_ms(each.thresholds) for each in early(free) or [free.fastest(ahead.precision)])
     note(
         f"no plan that is likely to be certified keeps the predicted p99 at batch {batch} to the full model's "
         f"{full_ms:.3f} ms; the lowest is {lowest:.3f} ms"
@@ -238,7 +239,7 @@ def _with_memory(
         exits = best_subset(search, matrix, gates, batch, ahead.precision, ahead.test.credits[0], memory)
         search, matrix = keep(search, exits, gates), matrix.with_exits(exits)
     else:
-        matrix = replace(matrix, head_ms=None, gather_ms=None)
+        matrix = replace(matrix, head_ms=None, cut_ms=None)
         note(
             f"gate {name}: how sure an exit is depends on the exits before it, so none is left out of the plan; etbac "
             "optimize chooses which to build"

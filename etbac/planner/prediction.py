@@ -40,13 +40,13 @@ def chain_latency(matrix: Matrix, batch: int, survivors: npt.ArrayLike) -> float
 def rebuilt_latency(matrix: Matrix, batch: int, survivors: npt.ArrayLike, used: Sequence[bool]) -> float:
     """As `chain_latency`, of a chain that has been built with the `used` exits alone."""
     spared = chain_latency(matrix, batch, survivors)
-    if matrix.head_ms is None or matrix.gather_ms is None:
+    if matrix.head_ms is None or matrix.cut_ms is None:
         return spared
     reach = np.asarray(survivors, np.float64)
     heads = np.diag(matrix.padded_at(matrix.head_ms, batch)[:-1] @ binomial_weights(batch, reach[:-1]))
-    between = matrix.padded_at(matrix.gather_ms, batch)[1:] + matrix.beyond_at(batch)[1:]
-    gathers = np.diag(between @ binomial_weights(batch, reach[1:]))
-    return spared - float(((heads + gathers) * ~np.asarray(used, bool)).sum())
+    between = matrix.padded_at(matrix.cut_ms, batch)[1:] + matrix.beyond_at(batch)[1:]
+    cuts = np.diag(between @ binomial_weights(batch, reach[1:]))
+    return spared - float(((heads + cuts) * ~np.asarray(used, bool)).sum())
 
 
 def _log_choose(n: int, k: int) -> float:

@@ -16,16 +16,16 @@ from etbac.profiles.matrix import Floats, Matrix
 class Prices:
     """Milliseconds of a batch, in tables over how many of n samples reach a stage.
 
-    `merged` [stages + 1, n + 1]: at [k, s], the first k stages alone, each run by s samples. `heads` and `gathers`
-    [exits, n + 1]: what using an exit adds, its head and gate to the stage that it ends, the gather and what a stage
-    costs beyond its engine to the next.
+    `merged` [stages + 1, n + 1]: at [k, s], the first k stages alone, each run by s samples. `heads` and `cuts`
+    [exits, n + 1]: what using an exit adds, its head and gate to the stage that it ends, and to the next what it costs
+    to begin there, its engine and beyond.
     An exit that is left out costs nothing: its stage and the next one are one segment. `runs` [stages, n + 1, runs],
     where one batch is priced: single runs of each stage ÷ their median.
     """
 
     merged: Floats
     heads: Floats
-    gathers: Floats
+    cuts: Floats
     runs: Floats | None = None
 
     @staticmethod
@@ -40,7 +40,7 @@ class Prices:
 
     @staticmethod
     def whole(stages: Floats) -> Prices:
-        """[stages, n + 1] with heads and gathers that are not known apart: leaving an exit out saves nothing."""
+        """[stages, n + 1] with heads and cuts that are not known apart: leaving an exit out saves nothing."""
         nothing = np.zeros((len(stages) - 1, stages.shape[1]))
         return Prices(_merged(stages), nothing, nothing)
 
@@ -48,12 +48,12 @@ class Prices:
     def _of(matrix: Matrix, batch: int, weights: Floats) -> Prices:
         beyond = matrix.beyond_at(batch)
         stages = (matrix.stages_at(batch) + beyond) @ weights
-        if matrix.head_ms is None or matrix.gather_ms is None:
+        if matrix.head_ms is None or matrix.cut_ms is None:
             return Prices.whole(stages)
         beyond[0] = 0
         heads = matrix.padded_at(matrix.head_ms, batch) @ weights
-        gathers = (matrix.padded_at(matrix.gather_ms, batch) + beyond) @ weights
-        return Prices(_merged(stages - heads - gathers), heads[:-1], gathers[1:])
+        cuts = (matrix.padded_at(matrix.cut_ms, batch) + beyond) @ weights
+        return Prices(_merged(stages - heads - cuts), heads[:-1], cuts[1:])
 
     @property
     def end(self) -> int:
@@ -62,7 +62,7 @@ class Prices:
 
     def at(self, survivors: npt.NDArray[np.intp]) -> Prices:
         """Tables over these numbers of survivors alone, for as many fewer samples."""
-        return Prices(self.merged[:, survivors], self.heads[:, survivors], self.gathers[:, survivors])
+        return Prices(self.merged[:, survivors], self.heads[:, survivors], self.cuts[:, survivors])
 
     def total(self, survivors: npt.NDArray[np.int64], used: Sequence[int]) -> Floats:
         """[…]: the whole chain with the exits at these places, when `survivors` […, stages] reach each stage."""
@@ -90,7 +90,7 @@ class Prices:
         cost: Floats = self.merged[place + 1] - self.merged[before + 1]
         if place < self.end:
             cost = cost + self.heads[place]
-        return cost if before < 0 else cost + self.gathers[before]
+        return cost if before < 0 else cost + self.cuts[before]
 
 
 def _merged(stages: Floats) -> Floats:

@@ -19,8 +19,9 @@ class Matrix:
     """Median latencies in milliseconds at the batch sizes that were measured.
 
     `stages`: exit ids in the order of the chain, the last stage's being 0. `stage_ms` [stages, sizes] and `full_ms`
-    [sizes] are float64; `batch_sizes` ascend. `head_ms` and `gather_ms` [stages, sizes], where they were measured: what
-    a stage's head and gate cost, and the gather at its beginning; 0 for the last stage's head and the first's gather.
+    [sizes] are float64; `batch_sizes` ascend. `head_ms` and `cut_ms` [stages, sizes], where they were measured: what
+    a stage's head and gate cost, and that it begins behind an exit, not within an engine: its gather, and its share of
+    what the stages take longer than the full model besides; 0 for the last stage's head and the first's beginning.
     `entry_ms` and `step_ms` [sizes], by the size of the batch: what it costs beyond the engines that it runs, if that
     is the first stage alone, and for each stage more. `runs` [stages, sizes, runs] and `full_runs` [sizes, runs]:
     single runs ÷ their median, in the order of their making.
@@ -32,7 +33,7 @@ class Matrix:
     stage_ms: Floats
     full_ms: Floats
     head_ms: Floats | None = None
-    gather_ms: Floats | None = None
+    cut_ms: Floats | None = None
     entry_ms: Floats | None = None
     step_ms: Floats | None = None
     runs: Floats | None = None
@@ -50,17 +51,17 @@ class Matrix:
 
         Raises ValueError where heads and gathers were not measured apart.
         """
-        if self.head_ms is None or self.gather_ms is None:
+        if self.head_ms is None or self.cut_ms is None:
             raise ValueError("what an exit costs was not measured apart from its stage")
         kept = [place for place, exit_id in enumerate(self.stages) if exit_id in exits or place == len(self.stages) - 1]
         first = [0, *(place + 1 for place in kept[:-1])]
-        bare = np.add.reduceat(self.stage_ms - self.head_ms - self.gather_ms, first, axis=0)
+        bare = np.add.reduceat(self.stage_ms - self.head_ms - self.cut_ms, first, axis=0)
         return replace(
             self,
             stages=tuple(self.stages[place] for place in kept),
-            stage_ms=bare + self.head_ms[kept] + self.gather_ms[first],
+            stage_ms=bare + self.head_ms[kept] + self.cut_ms[first],
             head_ms=None,
-            gather_ms=None,
+            cut_ms=None,
             runs=None if self.runs is None else self.runs[kept],
         )
 

@@ -136,6 +136,9 @@ class Profile:
         gathers = [pieces.get(f"gather{name}", np.zeros(len(self.batch_sizes))) for name in names]
         ids = tuple(row.exit_id for row in self.rows[:-1])
         heads = np.maximum(stages - trunks, 0.0)
+        full, cuts = medians[-1], np.array(gathers)
+        besides = np.maximum((stages - heads - cuts).sum(axis=0) - full, 0.0)
+        cuts[1:] = np.minimum(cuts[1:] + besides / max(1, len(cuts) - 1), (stages - heads)[1:])
         nearest = min(self.lengths, key=lambda each: abs(each - (length or each)), default=None)
         near = [place for place, point in enumerate(self.points) if point.length == nearest]
         runs = np.array([[row.timings[place].runs for place in near] for row in self.rows])
@@ -144,9 +147,9 @@ class Profile:
             stages=ids,
             batch_sizes=self.batch_sizes,
             stage_ms=stages,
-            full_ms=medians[-1],
+            full_ms=full,
             head_ms=heads if pieces else None,
-            gather_ms=np.array(gathers) if pieces else None,
+            cut_ms=cuts if pieces else None,
             entry_ms=entry_ms,
             step_ms=step_ms,
             runs=runs[:-1],

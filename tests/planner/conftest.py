@@ -30,9 +30,9 @@ def matrix() -> Callable[..., Matrix]:
     def make(exits: int, seed: int, heads: bool = False) -> Matrix:
         sizes, rng = (1, 2, 4, 8, 16, 32), np.random.default_rng(seed)
         each = rng.uniform(0.3, 1.7, (exits + 1, 1)) * (0.3 + 0.1 * np.array(sizes))
-        head_ms, gather_ms = (rng.uniform(0, most, (exits + 1, 1)) * each for most in (0.4, 0.1))
-        head_ms[-1] = gather_ms[0] = 0
-        apart = (head_ms, gather_ms) if heads else ()
+        head_ms, cut_ms = (rng.uniform(0, most, (exits + 1, 1)) * each for most in (0.4, 0.1))
+        head_ms[-1] = cut_ms[0] = 0
+        apart = (head_ms, cut_ms) if heads else ()
         return Matrix((*range(1, exits + 1), 0), sizes, each, 0.9 * each.sum(axis=0), *apart)
 
     return make

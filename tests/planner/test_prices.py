@@ -30,7 +30,7 @@ def test_an_exit_that_is_left_out_spares_its_head_and_the_gather_behind_it(matri
     prices = Prices.expected(table, BATCH, N)
     segments = prices.segment(-1, 1)[400] + prices.segment(1, 3)[120]
     assert segments == pytest.approx(spared)
-    head, gather = table.head_ms[0, 3], table.gather_ms[1, 3]
+    head, gather = table.head_ms[0, 3], table.cut_ms[1, 3]
     assert whole - rebuilt_latency(table, BATCH, [1, 1, 1, 1], [False, True, True]) != head
     assert chain_latency(table, BATCH, [1] * 4) - rebuilt_latency(
         table, BATCH, [1] * 4, [False, True, True]

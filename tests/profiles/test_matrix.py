@@ -49,11 +49,11 @@ def test_a_stage_is_padded_to_the_size_above_that_is_fastest_if_it_spares_enough
 
 
 def test_with_fewer_exits_stages_join_without_the_heads_and_gathers_between():
-    stage_ms, head_ms, gather_ms = (
+    stage_ms, head_ms, cut_ms = (
         np.array([row] * 2).T.astype(float) for row in ([5, 7, 9, 4], [1, 2, 3, 0], [0, 0.5, 0.25, 0.1])
     )
     runs = np.arange(8.0).reshape(4, 2, 1)
-    whole = Matrix((1, 2, 3, 0), (1, 4), stage_ms, np.ones(2), head_ms, gather_ms, runs=runs)
+    whole = Matrix((1, 2, 3, 0), (1, 4), stage_ms, np.ones(2), head_ms, cut_ms, runs=runs)
     assert whole.with_exits((1, 2, 3)).stage_ms == pytest.approx(stage_ms)
     fewer = whole.with_exits((2,))
     assert fewer.stages == (2, 0)

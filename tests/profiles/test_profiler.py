@@ -16,7 +16,7 @@ from etbac.engine_dir import EngineDir, write_plan, write_profile
 from etbac.errors import UsageError
 from etbac.profiles import profiler, stored
 from etbac.profiles.partial import Partial
-from etbac.profiles.profile import Profile
+from etbac.profiles.profile import Profile, Row
 from etbac.profiles.sizes import Point
 from etbac.runtime.chain import Chain
 
@@ -107,12 +107,27 @@ def test_heads_and_gathers_are_priced_apart(engines):
     assert names == [("trunk-00", 3), ("trunk-01", 7), ("gather-01", 7), ("gather-02", 0)]
     matrix = measured.matrix
     assert matrix.head_ms is not None
-    assert matrix.gather_ms is not None
-    assert matrix.head_ms.shape == matrix.gather_ms.shape == (3, 2)
+    assert matrix.cut_ms is not None
+    assert matrix.head_ms.shape == matrix.cut_ms.shape == (3, 2)
     assert (matrix.head_ms <= matrix.stage_ms).all()
     assert (matrix.head_ms[-1] == 0).all()
-    assert (matrix.gather_ms[0] == 0).all()
-    assert (matrix.gather_ms[1:] > 0).all()
+    assert (matrix.cut_ms[0] == 0).all()
+    assert (matrix.cut_ms[1:] > 0).all()
+
+
+@pytest.mark.parametrize(("full", "cuts"), [(20.0, [0.5, 0.5]), (8.0, [2.5, 2.5]), (0.5, [4.0, 5.0])])
+def test_what_the_stages_take_longer_than_the_full_model_is_the_cuts(engines, full, cuts):
+    """Three stages of 5 ms, whose heads take 1 ms and gathers 0.5: 12 ms without these."""
+    measured = profiler.profile(engines, batch_sizes=[1], budget_s=0.05)
+    took = {"trunk-00": 4.0, "trunk-01": 4.0, "gather-01": 0.5, "gather-02": 0.5, "full": full}
+
+    def taking(row: Row) -> Row:
+        return replace(row, timings=tuple(replace(each, median_ms=took.get(row.engine, 5.0)) for each in row.timings))
+
+    rows, pieces = (tuple(map(taking, each)) for each in (measured.rows, measured.pieces))
+    matrix = replace(measured, rows=rows, pieces=pieces).matrix
+    np.testing.assert_allclose(matrix.cut_ms[:, 0], [0, *cuts])
+    np.testing.assert_allclose(matrix.head_ms[:, 0], [1, 1, 0])
 
 
 def test_engines_are_timed_between_others_and_again_and_again(engines):
