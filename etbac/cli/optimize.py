@@ -128,6 +128,8 @@ def _sentences(made: Optimized) -> list[str]:
     tail = f"; upper 95% bound of p99 ÷ full model {bound:.3f}" if bound is not None else ""
     tried = ", ".join(map(str, made.tried))
     kept = f"exits {', '.join(map(str, exits))} of {tried} tried"
+    if exits and (made.figures["ratio"] or 0) > 1:
+        kept += "; slower than the full model here, which Chain.full runs: larger batches (--batch-size) gain more"
     return [
         kept if exits else f"no exit pays, of {tried} tried: the chain is the full model alone",
         f"precision {ratio} on the search set; {certified}",

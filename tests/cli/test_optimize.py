@@ -1,8 +1,10 @@
 from __future__ import annotations
 
 import json
+from importlib import import_module
 from pathlib import Path
 
+import numpy as np
 import pytest
 from click.testing import CliRunner, Result
 from support.even_profile import SIZES
@@ -12,6 +14,7 @@ from support.two_blocks import exit_model_file
 from etbac.cli.main import cli
 from etbac.engine_dir import EngineDir
 from etbac.profiles import profile
+from etbac.profiles.race import Timings
 
 
 @pytest.fixture(autouse=True)
@@ -77,6 +80,13 @@ def test_that_no_exit_pays_is_said(model, tmp_path, monkeypatch):
     done = run(model, never_right(tmp_path / "data.npz"), "--uncertified", precision=0.9999)
     assert done.exit_code == 0, done.output
     assert "no exit pays, of 3, 7 tried: the chain is the full model alone" in done.stdout
+
+
+@pytest.mark.parametrize(("ms", "said"), [(1, False), (3, True)])
+def test_that_the_chain_is_slower_than_the_full_model_is_said(model, data, monkeypatch, ms, said):
+    timings = Timings({"chain": np.full(30, ms * 1e-3), "full": np.full(30, 2e-3)})
+    monkeypatch.setattr(import_module("etbac.compiler.optimize"), "race", lambda *_: timings)
+    assert ("slower than the full model here" in run(model, data).stdout.replace("\n", " ")) is said
 
 
 def test_a_noisy_machine_is_said(model, data, monkeypatch):
