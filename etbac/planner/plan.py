@@ -212,9 +212,12 @@ def _choices(
             f"--max-latency {max_latency:g}: no plan is predicted to have such a p99 at batch {batch}; the "
             f"lowest is {lowest:.3f} ms"
         )
-    if full_ms is None or (found.keeps(ahead.precision) and not early(free)):
+    likely, leaving_early = candidates(free, ahead), early(free)
+    kept = candidates(found, ahead) or (found.keeps(ahead.precision) and not likely)
+    if full_ms is None or (kept and not leaving_early):
         return found
-    lowest = min(free.demands.tail_ms(each.thresholds) for each in early(free) or [free.fastest(ahead.precision)])
+    slower = leaving_early or likely or [free.fastest(ahead.precision)]
+    lowest = min(free.demands.tail_ms(each.thresholds) for each in slower)
     note(
         f"no plan that is likely to be certified keeps the predicted p99 at batch {batch} to the full model's "
         f"{full_ms:.3f} ms; the lowest is {lowest:.3f} ms"

@@ -92,6 +92,19 @@ def test_the_full_models_tail_yields_to_plans_that_let_samples_leave(engines, tm
     assert any("keeps the predicted p99" in sentence for sentence in said)
 
 
+def test_the_full_models_tail_yields_to_the_precision(engines, tmp_path):
+    """Heads and cuts are not known apart: the stages without an exit take longer than the full model, and are all that
+    keeps the precision."""
+    even = write_even_profile(engines, (1.6, 12.8))
+    stored.write(EngineDir.open(engines), replace(even, pieces=()))
+    said: list[str] = []
+    made = plan(engines, 0.95, data=never_right(tmp_path / "never.npz"), note=said.append)
+    assert made.certified
+    assert made.search["precision"] >= 0.95
+    assert made.search["p99_ms"] > made.predicted[8]["full_p99_ms"]
+    assert any("keeps the predicted p99" in sentence for sentence in said)
+
+
 def test_without_an_exit_the_stages_are_the_full_model_again(engines, tmp_path):
     write_even_profile(engines, (1.6, 12.8))
     said: list[str] = []
