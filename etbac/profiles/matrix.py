@@ -49,7 +49,7 @@ class Matrix:
     def with_exits(self, exits: Sequence[int]) -> Matrix:
         """Of a chain that is built with these exits alone, all of whose heads every batch pays for.
 
-        Raises ValueError where heads and gathers were not measured apart.
+        Raises ValueError where heads and cuts were not measured apart.
         """
         if self.head_ms is None or self.cut_ms is None:
             raise ValueError("what an exit costs was not measured apart from its stage")

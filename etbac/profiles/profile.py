@@ -136,9 +136,6 @@ class Profile:
         gathers = [pieces.get(f"gather{name}", np.zeros(len(self.batch_sizes))) for name in names]
         ids = tuple(row.exit_id for row in self.rows[:-1])
         heads = np.maximum(stages - trunks, 0.0)
-        full, cuts = medians[-1], np.array(gathers)
-        besides = np.maximum((stages - heads - cuts).sum(axis=0) - full, 0.0)
-        cuts[1:] = np.minimum(cuts[1:] + besides / max(1, len(cuts) - 1), (stages - heads)[1:])
         nearest = min(self.lengths, key=lambda each: abs(each - (length or each)), default=None)
         near = [place for place, point in enumerate(self.points) if point.length == nearest]
         runs = np.array([[row.timings[place].runs for place in near] for row in self.rows])
@@ -147,9 +144,9 @@ class Profile:
             stages=ids,
             batch_sizes=self.batch_sizes,
             stage_ms=stages,
-            full_ms=full,
+            full_ms=medians[-1],
             head_ms=heads if pieces else None,
-            cut_ms=cuts if pieces else None,
+            cut_ms=_cuts(stages - heads, np.array(gathers), medians[-1]) if pieces else None,
             entry_ms=entry_ms,
             step_ms=step_ms,
             runs=runs[:-1],
@@ -258,6 +255,14 @@ class Profile:
         for each in self.chain:
             out.writerow([f"chain, exits {each.exits}", "", *each.point[:columns], *_figures(each.timing, fields)])
         return text.getvalue()
+
+
+def _cuts(trunks: Floats, gathers: Floats, full: Floats) -> Floats:
+    """[stages, sizes]: what it costs a stage to begin behind an exit: its gather, and an even share of what all take
+    longer than the full model besides, if it takes so long."""
+    besides = np.maximum((trunks - gathers).sum(axis=0) - full, 0.0)
+    shares = gathers + besides / max(1, len(gathers) - 1)
+    return np.concatenate([gathers[:1], np.minimum(shares, trunks)[1:]])
 
 
 def _row_to_json(row: Row, points: Sequence[Point]) -> dict[str, Any]:

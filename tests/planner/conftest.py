@@ -25,7 +25,7 @@ def statistics() -> Callable[..., ExitStatistics]:
 
 @pytest.fixture
 def matrix() -> Callable[..., Matrix]:
-    """Stages of random cost, growing with the batch size; with `heads`, these and the gathers are known apart."""
+    """Stages of random cost, growing with the batch size; with `heads`, these and the cuts are known apart."""
 
     def make(exits: int, seed: int, heads: bool = False) -> Matrix:
         sizes, rng = (1, 2, 4, 8, 16, 32), np.random.default_rng(seed)

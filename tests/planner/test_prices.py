@@ -23,18 +23,18 @@ def test_with_every_exit_the_segments_cost_what_the_chain_does(matrix):
         assert rebuilt(Prices.expected(table, BATCH, N), [True] * 3) == pytest.approx(expected)
 
 
-def test_an_exit_that_is_left_out_spares_its_head_and_the_gather_behind_it(matrix):
+def test_an_exit_that_is_left_out_spares_its_head_and_the_cut_behind_it(matrix):
     table = matrix(3, 1, True)
     reach = np.array([400, 400, 120, 120]) / N
     whole, spared = chain_latency(table, BATCH, reach), rebuilt_latency(table, BATCH, reach, [False, True, False])
     prices = Prices.expected(table, BATCH, N)
     segments = prices.segment(-1, 1)[400] + prices.segment(1, 3)[120]
     assert segments == pytest.approx(spared)
-    head, gather = table.head_ms[0, 3], table.cut_ms[1, 3]
+    head, cut = table.head_ms[0, 3], table.cut_ms[1, 3]
     assert whole - rebuilt_latency(table, BATCH, [1, 1, 1, 1], [False, True, True]) != head
     assert chain_latency(table, BATCH, [1] * 4) - rebuilt_latency(
         table, BATCH, [1] * 4, [False, True, True]
-    ) == pytest.approx(head + gather)
+    ) == pytest.approx(head + cut)
 
 
 def test_heads_that_are_not_known_apart_are_paid_by_the_merged_segment(matrix):

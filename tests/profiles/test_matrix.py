@@ -48,7 +48,7 @@ def test_a_stage_is_padded_to_the_size_above_that_is_fastest_if_it_spares_enough
     assert table.chain_at([4, 3, 1]) == pytest.approx(4.15 + (5 + 4.15) / 2 + 9)
 
 
-def test_with_fewer_exits_stages_join_without_the_heads_and_gathers_between():
+def test_with_fewer_exits_stages_join_without_the_heads_and_cuts_between():
     stage_ms, head_ms, cut_ms = (
         np.array([row] * 2).T.astype(float) for row in ([5, 7, 9, 4], [1, 2, 3, 0], [0, 0.5, 0.25, 0.1])
     )
